@@ -1,0 +1,6 @@
+//! landlord: one process, one database and one domain per customer.
+//!
+//! Ground floor upward: `model ← config, machine`; `sys ← wire`; all ← the roles ← `cli`, which `main` calls.
+
+pub mod config;
+pub mod model;
