@@ -3,4 +3,5 @@
 //! Ground floor upward: `model ← config, machine`; `sys ← wire`; all ← the roles ← `cli`, which `main` calls.
 
 pub mod config;
+pub mod machine;
 pub mod model;
