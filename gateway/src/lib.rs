@@ -5,3 +5,6 @@
 pub mod config;
 pub mod machine;
 pub mod model;
+#[allow(unsafe_code, reason = "the one shelf of syscalls")]
+pub mod sys;
+pub mod wire;

@@ -1,0 +1,38 @@
+//! Descriptors that a parent handed down by number.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+/// Takes over the descriptor with this number; it is close-on-exec from now on.
+///
+/// # Errors
+/// `EBADF`: there is none.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "0, 1 and 2 are the standard streams"));
+    }
+    // SAFETY: only looked at by fcntl, which tells a closed number by EBADF.
+    let looked_at = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(looked_at, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, and it is ours alone: the parent gave this number to us, and nothing else here knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes every descriptor from `first` on at the next exec.
+pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: sets a flag; no memory is passed.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps the descriptor with this number open across exec.
+pub fn keep_at_exec(number: RawFd) -> io::Result<()> {
+    // SAFETY: only looked at by fcntl, which tells a closed number by EBADF.
+    let looked_at = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(looked_at, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Who we are, and becoming less.
+
+use std::io;
+
+use nix::{
+    sys::{
+        prctl,
+        resource::{Resource, getrlimit, setrlimit},
+    },
+    unistd::{self, Gid, Uid},
+};
+
+/// What a process may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Open files; never above what we have ourselves. `None`: as we have.
+    pub nofile: Option<u64>,
+}
+
+/// Whether we may become others.
+pub fn is_root() -> bool {
+    unistd::geteuid().is_root()
+}
+
+/// Our effective user and group.
+pub fn own() -> (u32, u32) {
+    (unistd::geteuid().as_raw(), unistd::getegid().as_raw())
+}
+
+/// Becomes `uid:gid` for good: no other group, every capability set empty, and no set-uid program gives any of it back.
+/// For a process with one thread. On an error the process must end: it may be half way.
+pub fn drop_to(uid: u32, gid: u32) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    // The bounding set first: emptying it needs a capability that the change of uid takes away.
+    empty_bounding_set()?;
+    unistd::setgroups(&[])?;
+    unistd::setresgid(gid, gid, gid)?;
+    unistd::setresuid(uid, uid, uid)?;
+    // The change of uid has emptied permitted, effective and ambient, but not the inheritable set.
+    empty_own_sets()?;
+    no_new_privs()?;
+    let (users, groups) = (unistd::getresuid()?, unistd::getresgid()?);
+    let all_users = [users.real, users.effective, users.saved].iter().all(|held| *held == uid);
+    let all_groups = [groups.real, groups.effective, groups.saved].iter().all(|held| *held == gid);
+    if !all_users || !all_groups {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the change of user did not take"));
+    }
+    Ok(())
+}
+
+/// No program that we execute gains privileges, set-uid or not.
+pub fn no_new_privs() -> io::Result<()> {
+    Ok(prctl::set_no_new_privs()?)
+}
+
+/// No core dumps (they would hold keys and customers' data), and `limits`.
+pub fn set_limits(limits: Limits) -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    if let Some(wanted) = limits.nofile {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let given = wanted.min(hard);
+        setrlimit(Resource::RLIMIT_NOFILE, given, given)?;
+    }
+    Ok(())
+}
+
+fn empty_bounding_set() -> io::Result<()> {
+    for capability in 0..64_u64 {
+        // SAFETY: PR_CAPBSET_DROP takes integers only.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0_u64, 0_u64, 0_u64) } != 0 {
+            let error = io::Error::last_os_error();
+            // Past the last capability of this kernel.
+            if error.raw_os_error() == Some(libc::EINVAL) {
+                return Ok(());
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn empty_own_sets() -> io::Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3`, then pid 0: ourselves.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+    let header = HEADER;
+    let sets = [0_u32; 6];
+    // SAFETY: version 3 reads a header of two words and two times three words of sets.
+    if unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

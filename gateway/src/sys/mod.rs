@@ -1,0 +1,18 @@
+//! The only syscalls, and the only `unsafe`.
+
+pub mod fd;
+pub mod files;
+pub mod identity;
+pub mod listen;
+pub mod memfd;
+pub mod packet;
+pub mod process;
+pub mod readiness;
+pub mod signals;
+pub mod spawn;
+
+mod diag;
+mod lock;
+mod node;
+mod proc;
+mod tree;

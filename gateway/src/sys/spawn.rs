@@ -1,0 +1,392 @@
+//! Starting a child that has exactly what it is given: descriptors, environment, and default signals.
+
+use std::{
+    ffi::{CString, OsString},
+    fs::File,
+    io,
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::PathBuf,
+    ptr,
+    sync::OnceLock,
+};
+
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::signal::{SigSet, SigmaskHow, sigprocmask},
+};
+
+use super::{process, signals};
+
+/// What is executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The very file that we were started from, even when another one has taken its name since.
+    ThisBinary,
+    /// A path; `PATH` is not searched.
+    Path(PathBuf),
+}
+
+/// A child to be started. It gets a session and process group of its own (a terminal's Ctrl-C reaches only us), default
+/// signal dispositions, nothing blocked, and no descriptor that is not named here.
+#[derive(Debug)]
+pub struct Spawn {
+    /// What.
+    pub program: Program,
+    /// Its arguments after argv\[0\].
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Descriptors and the numbers that they get in the child, from 3 on.
+    pub fds: Vec<(OwnedFd, i32)>,
+    /// Standard input is `/dev/null` instead of ours.
+    pub stdin_null: bool,
+    /// Standard output; `None`: ours.
+    pub stdout: Option<OwnedFd>,
+    /// Standard error; `None`: ours.
+    pub stderr: Option<OwnedFd>,
+    /// Its working directory; `None`: ours.
+    pub dir: Option<PathBuf>,
+    /// It is killed when the thread that calls [`spawn`] ends. A change of uid in the child clears this.
+    pub die_with_parent: bool,
+}
+
+/// A started child. It must be reaped: see [`process::Pidfd`].
+#[derive(Debug)]
+pub struct Child {
+    /// Its pid.
+    pub pid: u32,
+    /// The descriptor that stands for it; close-on-exec.
+    pub pidfd: OwnedFd,
+}
+
+static THIS_BINARY: OnceLock<File> = OnceLock::new();
+
+/// Holds the file that we were started from, for [`Program::ThisBinary`]. To be called first thing in `main`.
+pub fn init() -> io::Result<()> {
+    this_binary().map(drop)
+}
+
+/// A pipe, (read, write); both ends close-on-exec and blocking.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
+}
+
+/// Starts a child; returns once it has executed its program.
+///
+/// # Errors
+/// The child's own when it failed on the way (`NotFound`, `PermissionDenied`); it is then reaped already.
+pub fn spawn(spawn: Spawn) -> io::Result<Child> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let targets_end = spawn.fds.iter().map(|(_, target)| *target + 1).max().unwrap_or(3).max(3);
+    if spawn.fds.iter().any(|(_, target)| *target < 3) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "descriptors are given from number 3 on"));
+    }
+    // Everything that the child needs is first moved above every target, so that no dup2 closes what is still to be
+    // used, the pipe for its error included.
+    let above = |fd: &dyn AsRawFd| duplicate_from(fd.as_raw_fd(), targets_end);
+    let (error_read, low) = io::pipe()?;
+    let error_write = above(&low)?;
+    // The child's copy must be the last one, or its exec would not be seen.
+    drop(low);
+    let null = above(&null)?;
+    let fds = spawn.fds.iter().map(|(fd, target)| Ok((above(fd)?, *target))).collect::<io::Result<Vec<_>>>()?;
+    let outputs = [(&spawn.stdout, 1), (&spawn.stderr, 2)];
+    let outputs = outputs.iter().filter_map(|(fd, target)| fd.as_ref().map(|fd| Ok((above(fd)?, *target))));
+    let outputs = outputs.collect::<io::Result<Vec<_>>>()?;
+
+    let (program, held) = match &spawn.program {
+        Program::ThisBinary => {
+            let held = above(this_binary()?)?;
+            (c_string(format!("/proc/self/fd/{}", held.as_raw_fd()).into())?, Some(held))
+        }
+        Program::Path(path) => (c_string(path.clone().into())?, None),
+    };
+    let name = match &spawn.program {
+        Program::ThisBinary => c"landlord".to_owned(),
+        Program::Path(_) => program.clone(),
+    };
+    let args = spawn.args.into_iter().map(c_string).collect::<io::Result<Vec<_>>>()?;
+    let env = spawn.env.into_iter().map(|(name, value)| c_string(entry(name, value)));
+    let env = env.collect::<io::Result<Vec<_>>>()?;
+    let dir = spawn.dir.map(|dir| c_string(dir.into())).transpose()?;
+
+    let mut maps: Vec<(RawFd, RawFd)> = Vec::new();
+    if spawn.stdin_null {
+        maps.push((null.as_raw_fd(), 0));
+    }
+    maps.extend(outputs.iter().chain(&fds).map(|(fd, target)| (fd.as_raw_fd(), *target)));
+    let argv: Vec<_> =
+        [name.as_ptr()].into_iter().chain(args.iter().map(|arg| arg.as_ptr())).chain([ptr::null()]).collect();
+    let envp: Vec<_> = env.iter().map(|entry| entry.as_ptr()).chain([ptr::null()]).collect();
+    let plan = Plan {
+        program: program.as_ptr(),
+        argv: &argv,
+        envp: &envp,
+        dir: dir.as_ref().map(|dir| dir.as_ptr()),
+        maps: &maps,
+        parent: spawn.die_with_parent.then(std::process::id),
+        error: error_write.as_raw_fd(),
+    };
+
+    // From before the fork until the dispositions are default, no handler of ours may run in the child: it would write
+    // into the pipes of our runtime.
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    // SAFETY: the child calls only async-signal-safe functions on what was prepared above, and never returns.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        plan.become_it();
+    }
+    let failed = io::Error::last_os_error();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    let pid = u32::try_from(pid).map_err(|_| failed)?;
+    drop((error_write, held));
+    let pidfd = process::open(pid)?;
+    match child_error(error_read) {
+        None => Ok(Child { pid, pidfd }),
+        Some(error) => {
+            await_reaped(&pidfd)?;
+            Err(error)
+        }
+    }
+}
+
+/// All that the child needs, ready before the fork: after it nothing may allocate.
+struct Plan<'a> {
+    program: *const libc::c_char,
+    argv: &'a [*const libc::c_char],
+    envp: &'a [*const libc::c_char],
+    dir: Option<*const libc::c_char>,
+    maps: &'a [(RawFd, RawFd)],
+    parent: Option<u32>,
+    error: RawFd,
+}
+
+impl Plan<'_> {
+    fn become_it(&self) -> ! {
+        let error = self.attempt();
+        let code = error.to_ne_bytes();
+        // SAFETY: write and _exit are async-signal-safe; the bytes outlive the call.
+        unsafe {
+            libc::write(self.error, code.as_ptr().cast(), code.len());
+            libc::_exit(127)
+        }
+    }
+
+    /// Gives the error number of what failed; does not return otherwise.
+    fn attempt(&self) -> i32 {
+        let errno = || nix::errno::Errno::last_raw();
+        signals::reset_dispositions();
+        // SAFETY: only async-signal-safe calls, on pointers and descriptors that the parent prepared and the fork copied.
+        unsafe {
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            if libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) != 0 || libc::setsid() < 0 {
+                return errno();
+            }
+            if let Some(parent) = self.parent {
+                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) != 0 {
+                    return errno();
+                }
+                // It may have ended before we asked.
+                if libc::getppid().unsigned_abs() != parent {
+                    return libc::ESRCH;
+                }
+            }
+            // Those without the call (before Linux 5.11) rely on every descriptor being close-on-exec anyway.
+            libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            for (from, to) in self.maps {
+                if libc::dup2(*from, *to) < 0 {
+                    return errno();
+                }
+            }
+            if let Some(dir) = self.dir
+                && libc::chdir(dir) != 0
+            {
+                return errno();
+            }
+            libc::execve(self.program, self.argv.as_ptr(), self.envp.as_ptr());
+        }
+        errno()
+    }
+}
+
+fn this_binary() -> io::Result<&'static File> {
+    if THIS_BINARY.get().is_none() {
+        let file = File::open("/proc/self/exe")?;
+        // Where another thread was first, its file is the same.
+        let _ = THIS_BINARY.set(file);
+    }
+    THIS_BINARY.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+fn duplicate_from(fd: RawFd, first: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the caller holds fd open for this call.
+    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;
+    // SAFETY: just made for us, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+fn entry(name: OsString, value: OsString) -> OsString {
+    let mut entry = name;
+    entry.push("=");
+    entry.push(value);
+    entry
+}
+
+fn c_string(text: OsString) -> io::Result<CString> {
+    CString::new(text.into_vec()).map_err(|error| {
+        let text = OsString::from_vec(error.into_vec());
+        let text = format!("{:?} holds a NUL", String::from_utf8_lossy(text.as_bytes()));
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}
+
+/// What the child wrote before it gave up; `None`: the pipe was closed by its exec.
+fn child_error(mut pipe: io::PipeReader) -> Option<io::Error> {
+    let mut code = [0; 4];
+    io::Read::read_exact(&mut pipe, &mut code).ok()?;
+    Some(io::Error::from_raw_os_error(i32::from_ne_bytes(code)))
+}
+
+fn await_reaped(pidfd: &OwnedFd) -> io::Result<()> {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use std::os::fd::AsFd;
+    waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED)?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::io::{Read, Write};
+
+    use nix::sys::signal::Signal;
+
+    use super::*;
+    use crate::sys::process::{Exit, Pidfd};
+
+    fn shell(script: &str) -> Spawn {
+        Spawn {
+            program: Program::Path("/bin/sh".into()),
+            args: vec!["-c".into(), script.into()],
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            fds: Vec::new(),
+            stdin_null: true,
+            stdout: None,
+            stderr: None,
+            dir: None,
+            die_with_parent: false,
+        }
+    }
+
+    /// Runs it to its end: what it printed, and how it ended.
+    async fn output(mut wanted: Spawn) -> (String, Exit) {
+        let (mut reader, writer) = io::pipe().unwrap();
+        wanted.stdout = Some(writer.into());
+        let child = spawn(wanted).unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        (text, Pidfd::new(child.pidfd).unwrap().exited().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_child_has_what_it_was_given_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        // Inheritable on purpose, as a careless library would leave it.
+        let leaky = tempfile::tempfile().unwrap();
+        fcntl(&leaky, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        let mut wanted = shell("pwd; env | grep -v ^_= | sort; ls /proc/$$/fd; exit 7");
+        wanted.dir = Some(dir.path().to_owned());
+        wanted.env.push(("TENANT".into(), "acme".into()));
+        let (text, exit) = output(wanted).await;
+        let mut lines = text.lines();
+        assert_eq!(lines.next().unwrap(), dir.path().to_str().unwrap());
+        assert_eq!(lines.next().unwrap(), "PATH=/usr/bin:/bin");
+        assert!(lines.next().unwrap().starts_with("PWD="));
+        assert_eq!(lines.next().unwrap(), "TENANT=acme");
+        assert_eq!(lines.collect::<Vec<_>>(), ["0", "1", "2"]);
+        assert_eq!(exit.code, Some(7));
+        drop(leaky);
+    }
+
+    #[tokio::test]
+    async fn descriptors_arrive_at_their_numbers_even_when_these_overlap() {
+        let numbered = |text: &str| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            io::Seek::rewind(&mut file).unwrap();
+            file
+        };
+        let (first, second): (OwnedFd, OwnedFd) = (numbered("first").into(), numbered("second").into());
+        // Each goes to the other's number; one number in between, one far above.
+        let (one, two) = (first.as_raw_fd(), second.as_raw_fd());
+        let far = two.max(one) + 20;
+        let mut wanted = shell(&format!("cat <&{two}; cat <&{one}; cat <&{far}"));
+        wanted.fds = vec![(first, two), (second, one), (numbered(" far").into(), far)];
+        // dash takes one digit in a redirection.
+        wanted.program = Program::Path("/bin/bash".into());
+        assert_eq!(output(wanted).await.0, "firstsecond far");
+    }
+
+    #[tokio::test]
+    async fn signals_are_as_new_and_the_session_its_own() {
+        signals::ignore(&[Signal::SIGPIPE, Signal::SIGUSR2]).unwrap();
+        // grep looks at itself, who inherits both: the shell blocks signals for the moment of its own vfork.
+        let (text, _) =
+            output(shell("grep -E '^Sig(Blk|Ign)' /proc/self/status; ps -o sid=,pgid= -p $$; echo $$")).await;
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(&lines[..2], ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"]);
+        let ids: Vec<&str> = lines[2].split_whitespace().collect();
+        assert_eq!(ids, [lines[3], lines[3]]);
+    }
+
+    #[tokio::test]
+    async fn this_binary_is_the_one_that_runs() {
+        init().unwrap();
+        let mut wanted = shell("");
+        wanted.program = Program::ThisBinary;
+        wanted.args = vec!["--list".into(), "this_binary_is_the_one".into()];
+        let (text, exit) = output(wanted).await;
+        assert!(exit.success());
+        assert!(text.contains("this_binary_is_the_one_that_runs: test"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_start_says_why_and_leaves_no_zombie() {
+        let mut wanted = shell("");
+        wanted.program = Program::Path("/nowhere/at/all".into());
+        assert_eq!(spawn(wanted).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let mut wanted = shell("");
+        wanted.dir = Some("/nowhere".into());
+        assert_eq!(spawn(wanted).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let mut wanted = shell("");
+        wanted.program = Program::Path("/etc/passwd".into());
+        assert_eq!(spawn(wanted).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let mut wanted = shell("");
+        wanted.args.push("a\0b".into());
+        assert_eq!(spawn(wanted).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let mut wanted = shell("");
+        wanted.fds.push((tempfile::tempfile().unwrap().into(), 2));
+        assert_eq!(spawn(wanted).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[tokio::test]
+    async fn it_dies_with_the_thread_that_started_it() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut wanted = shell("exec cat");
+        wanted.die_with_parent = true;
+        wanted.stdin_null = false;
+        // Its input never ends while we hold the other side, so only the signal can end it.
+        wanted.fds.push((reader.into(), 3));
+        wanted.args[1] = "exec cat <&3".into();
+        let child = std::thread::spawn(move || spawn(wanted).unwrap()).join().unwrap();
+        let exit = Pidfd::new(child.pidfd).unwrap().exited().await.unwrap();
+        assert_eq!(exit.to_string(), "killed by SIGKILL");
+        drop(writer);
+    }
+}

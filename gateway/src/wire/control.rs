@@ -1,0 +1,150 @@
+//! The operator socket, `<run>/control.sock`: SOCK_SEQPACKET, one request, then one or more replies; 0600 and SO_PEERCRED.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Rejection, TenantName};
+
+/// CLI → master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verb")]
+pub enum ControlRequest {
+    /// One [`ControlReply::Status`].
+    Status {
+        /// One tenant, or all.
+        tenant: Option<TenantName>,
+    },
+    /// A [`ControlReply::Status`] now and after every change, until the client closes.
+    Watch {
+        /// One tenant, or all.
+        tenant: Option<TenantName>,
+    },
+    /// Wanted: running. Answered when it serves, or will not.
+    Start {
+        /// Which.
+        tenant: TenantName,
+    },
+    /// Wanted: stopped; remembered across restarts of landlord. Answered when nothing of it is left running.
+    Stop {
+        /// Which.
+        tenant: TenantName,
+    },
+    /// A deploy of the same settings. Answered when the new generation serves, or will not.
+    Restart {
+        /// Which.
+        tenant: TenantName,
+    },
+    /// Read landlord.toml and tenants.d again.
+    Reload {
+        /// Do what the guard against mass removal held back.
+        accept_removals: bool,
+    },
+}
+
+/// Master → CLI. The status travels as a sealed memfd when it is large: fds then has it and `entries` is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reply")]
+pub enum ControlReply {
+    /// fds: a sealed memfd with a [`Status`].
+    Status,
+    /// Still at it: a line for a person about the step that was just reached.
+    Progress {
+        /// The line.
+        line: String,
+    },
+    /// The end of a request that is no status.
+    Done(Outcome),
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Whether it was done.
+    pub ok: bool,
+    /// A sentence for a person.
+    pub message: String,
+}
+
+/// The whole picture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// One entry a tenant, in the order of names.
+    pub tenants: Vec<StatusEntry>,
+    /// Files that are wrong.
+    pub rejected: Vec<Rejection>,
+    /// Sentences about the house itself: removals held back, the tenants folder gone, a role in backoff.
+    pub notices: Vec<String>,
+    /// About the gateway itself.
+    pub gateway: Started,
+}
+
+/// About the gateway itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The master.
+    pub pid: u32,
+    /// The newest proxy.
+    pub proxy_pid: Option<u32>,
+    /// The version of the running program.
+    pub version: String,
+    /// The zone.
+    pub zone: String,
+    /// RFC 3339, UTC.
+    pub since: String,
+}
+
+/// What a tenant is doing, as `landlord status` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantState {
+    /// Its first healthy probe is awaited.
+    Starting,
+    /// Serving.
+    Running,
+    /// Requests wait: a deploy by `hold`, or a restart.
+    Holding,
+    /// Idle, stopped; the next request starts it.
+    Sleeping,
+    /// Waiting to be restarted.
+    Backoff,
+    /// Too many failed starts.
+    Failed,
+    /// `suspended = true`.
+    Suspended,
+    /// `landlord stop`.
+    Stopped,
+    /// Its file is wrong and it has no last good settings.
+    Rejected,
+    /// Its file is gone and its worker is being drained.
+    Removed,
+}
+
+/// One tenant in `landlord status --json`. Scripts rely on these names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusEntry {
+    /// Its name; for a wrong file whose name is no tenant's, the file's stem.
+    pub name: String,
+    /// What it is doing.
+    pub state: TenantState,
+    /// A sentence for a person; empty when there is nothing to say.
+    pub reason: String,
+    /// Every host.
+    pub hosts: Vec<String>,
+    /// The canonical one, with port where it is not 443.
+    pub url: String,
+    /// Its app.
+    pub app: String,
+    /// Its environment.
+    pub environment: String,
+    /// The port of its serving (or else newest) generation; `null` for a unix socket.
+    pub port: Option<u16>,
+    /// The pid of its worker.
+    pub pid: Option<u32>,
+    /// Its generation.
+    pub generation: Option<u64>,
+    /// Restarts after crashes since it was let in.
+    pub restarts: u32,
+    /// Seconds since its worker became healthy.
+    pub uptime_s: u64,
+    /// When it entered `state`: RFC 3339, UTC.
+    pub since: String,
+}

@@ -1,0 +1,18 @@
+//! Messages between the roles: one enum per direction per link, JSON inside one SOCK_SEQPACKET datagram each.
+//!
+//! A message that is too large for a datagram (a route table, certificates) travels as a sealed memfd beside it.
+
+mod control;
+mod exec;
+mod link;
+mod log;
+mod proxy;
+
+pub use control::{ControlReply, ControlRequest, Outcome, Started, Status, StatusEntry, TenantState};
+pub use exec::Plan;
+pub use link::{Link, LinkError};
+pub use log::{FromLog, ToLog};
+pub use proxy::{FromProxy, ListenerKind, ToProxy};
+
+/// The version of these messages; told in `Hello` after every (re)connection.
+pub const PROTOCOL: u32 = 1;

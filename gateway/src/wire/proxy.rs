@@ -1,0 +1,106 @@
+//! The link between the master and a proxy. The master tells what is to be; the proxy reports facts and never orders.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{GenerationId, HttpLimits, ProbeOutcome, TenantName};
+
+/// What a public listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenerKind {
+    /// TLS, then HTTP/1.1 or HTTP/2 by ALPN.
+    Https,
+    /// Clear text: redirects.
+    Http,
+}
+
+/// Master → proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum ToProxy {
+    /// First of all.
+    Hello {
+        /// [`crate::wire::PROTOCOL`]
+        protocol: u32,
+    },
+    /// Once, second. fds: the write end of the access log's pipe; the folder of workers' unix sockets, which relative
+    /// [`crate::model::BackendAddress::Unix`] paths are below: the proxy may have no way to it by name. Listeners follow in
+    /// messages of their own.
+    Configure {
+        /// Threads, one runtime each.
+        cores: u32,
+        /// Bounds on what a client controls.
+        http: HttpLimits,
+        /// The port that redirects and `X-Forwarded-Port` name: the first https listener's.
+        https_port: u16,
+    },
+    /// fds: one listening socket. One message per socket; `core` says which thread accepts on it.
+    Listener {
+        /// What it speaks.
+        kind: ListenerKind,
+        /// Which core's thread accepts on it.
+        core: u32,
+    },
+    /// All listeners have been told: accept as soon as the first table and certificates are applied, then say `Ready`.
+    Start,
+    /// fds: a sealed memfd with a [`crate::model::CertificateSet`].
+    Certificates,
+    /// fds: a sealed memfd with a [`crate::model::RouteTable`].
+    Routes {
+        /// The table's epoch.
+        epoch: u64,
+    },
+    /// Stop accepting, finish what is in flight, exit 0.
+    Drain {
+        /// After this many milliseconds, cut what is left.
+        deadline_ms: u64,
+    },
+}
+
+/// Proxy → master.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum FromProxy {
+    /// First of all.
+    Hello {
+        /// [`crate::wire::PROTOCOL`]
+        protocol: u32,
+        /// The newest epoch applied; 0: none.
+        epoch: u64,
+    },
+    /// Accepting on every listener.
+    Ready,
+    /// Every core routes by this epoch now.
+    Applied {
+        /// Which.
+        epoch: u64,
+    },
+    /// The closed gate of this generation has no request, body or upgraded connection in flight on any core.
+    Idle {
+        /// Which.
+        generation: GenerationId,
+    },
+    /// A request is being held for this tenant (told once, until the tenant is served again).
+    Waiting {
+        /// Which.
+        tenant: TenantName,
+    },
+    /// What a probe found. Every probe of a starting worker that succeeds, and every change; failures of a healthy one each.
+    Probe {
+        /// Whom.
+        generation: GenerationId,
+        /// Which attempt of it.
+        attempt: u32,
+        /// What was found.
+        outcome: ProbeOutcome,
+    },
+    /// Every 10 s, for `status` and the log.
+    Counters {
+        /// Open client connections.
+        connections: u64,
+        /// Requests answered since the start.
+        requests: u64,
+        /// Requests refused by the guard since the start.
+        rejects: u64,
+    },
+}
