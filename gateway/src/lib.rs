@@ -3,6 +3,8 @@
 //! Ground floor upward: `model ← config, machine`; `sys ← wire`; all ← the roles ← `cli`, which `main` calls.
 
 pub mod config;
+pub mod exec;
+pub mod log;
 pub mod machine;
 pub mod model;
 #[allow(unsafe_code, reason = "the one shelf of syscalls")]

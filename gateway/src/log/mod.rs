@@ -1,0 +1,124 @@
+//! The log role: reads every worker's output; bounded, rotated, followable.
+//!
+//! Each pipe is always read, whatever becomes of what is in it: a worker never waits for its log. When the master closes
+//! the link, what is left in the pipes is written, and the role ends.
+
+mod bucket;
+mod file;
+mod lines;
+mod reader;
+mod shelf;
+mod sink;
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    process::ExitCode,
+};
+
+use tokio::{sync::mpsc, task::LocalSet};
+
+use crate::{
+    sys::{
+        identity, process,
+        signals::{self, Signal},
+    },
+    wire::{FromLog, Link, LinkError, PROTOCOL, ToLog},
+};
+use shelf::Shelf;
+
+type MasterLink = Link<FromLog, ToLog>;
+
+/// Reads and writes until the master closes the link; as `identity` (uid, gid), if one is given.
+pub fn main(link: OwnedFd, identity: Option<(u32, u32)>) -> ExitCode {
+    match settle_in(identity).and_then(|()| run(link)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the log role ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The master alone ends this role, by closing the link: a signal meant for all of a terminal or a service would lose the
+/// workers' last words.
+fn settle_in(identity: Option<(u32, u32)>) -> io::Result<()> {
+    signals::ignore(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGPIPE])?;
+    process::raise_nofile_limit()?;
+    identity::set_limits(identity::Limits::default())?;
+    match identity {
+        Some((uid, gid)) => identity::drop_to(uid, gid),
+        None => identity::no_new_privs(),
+    }
+}
+
+fn run(link: OwnedFd) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let link = MasterLink::new(link)?;
+        match serve(&link).await {
+            Ok(()) | Err(LinkError::Gone) => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    })
+}
+
+async fn serve(link: &MasterLink) -> Result<(), LinkError> {
+    let nothing: &[BorrowedFd<'_>] = &[];
+    link.send(&FromLog::Hello { protocol: PROTOCOL }, nothing).await?;
+    let (facts, mut told) = mpsc::unbounded_channel();
+    let mut shelf = None;
+    loop {
+        let received = tokio::select! {
+            received = link.recv() => received,
+            // We hold a sender ourselves, so the channel never ends.
+            Some(fact) = told.recv() => {
+                match link.send(&fact, nothing).await {
+                    // The master has hung up: what is said by `recv`, after all that it sent before.
+                    Ok(()) | Err(LinkError::Gone) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        match received {
+            Ok(Some((ToLog::Hello { protocol, file_bytes, files }, mut fds))) => match fds.pop() {
+                Some(folder) if protocol == PROTOCOL => {
+                    shelf = Some(Shelf::new(folder, file_bytes, files, facts.clone()));
+                    link.send(&FromLog::Ready, nothing).await?;
+                }
+                Some(_) => return Err(LinkError::Malformed(format!("protocol {protocol}, and we speak {PROTOCOL}"))),
+                None => return Err(LinkError::Malformed("a Hello without a folder".to_owned())),
+            },
+            Ok(Some((message, fds))) => match &mut shelf {
+                Some(shelf) => obey(shelf, message, fds),
+                None => tracing::error!("the master said something before Hello"),
+            },
+            Ok(None) => break,
+            // Whoever sends one strange message can still send good ones.
+            Err(LinkError::Malformed(error)) => tracing::error!(error, "a message that is none of ours"),
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(shelf) = shelf {
+        shelf.finish();
+    }
+    Ok(())
+}
+
+fn obey(shelf: &mut Shelf, message: ToLog, mut fds: Vec<OwnedFd>) {
+    let opened = match (message, fds.pop()) {
+        (ToLog::Tenant { tenant }, Some(pipe)) => shelf.open_tenant(&tenant, pipe),
+        (ToLog::Access, Some(pipe)) => shelf.open_access(pipe),
+        (ToLog::Close { tenant }, _) => {
+            shelf.close_tenant(&tenant);
+            Ok(())
+        }
+        (ToLog::Tenant { .. } | ToLog::Access | ToLog::Hello { .. }, _) => Err(io::ErrorKind::InvalidInput.into()),
+    };
+    if let Err(error) = opened {
+        tracing::error!(%error, "a pipe that the master sent cannot be read");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! All logs: which pipe goes where.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    os::fd::OwnedFd,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{
+    file::{Bounds, LogFile},
+    reader::Reader,
+    sink::Sink,
+};
+use crate::{model::TenantName, wire::FromLog};
+
+/// Between two complaints about one full disk.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
+/// What all readers share.
+#[derive(Debug)]
+pub(super) struct House {
+    pub(super) facts: mpsc::UnboundedSender<FromLog>,
+    origin: Instant,
+    /// One buffer for all reads: there is one thread, and none is held over an await.
+    pub(super) scratch: RefCell<Vec<u8>>,
+    complained: RefCell<Option<Instant>>,
+}
+
+/// All open pipes with their files.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    bounds: Bounds,
+    house: Rc<House>,
+    tenants: HashMap<TenantName, Open>,
+    access: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    reader: Rc<Reader>,
+    task: JoinHandle<()>,
+}
+
+impl Shelf {
+    /// Logs below `folder`, each rotated at `bytes`, with `files` rotated ones beside it.
+    pub(super) fn new(folder: OwnedFd, bytes: u64, files: u32, facts: mpsc::UnboundedSender<FromLog>) -> Self {
+        let house = House {
+            facts,
+            origin: Instant::now(),
+            scratch: RefCell::new(vec![0; 64 * 1024]),
+            complained: RefCell::new(None),
+        };
+        Self {
+            bounds: Bounds { folder: Rc::new(folder), bytes, files },
+            house: Rc::new(house),
+            tenants: HashMap::new(),
+            access: None,
+        }
+    }
+
+    /// Reads a tenant's pipe from now on; an earlier pipe of it is read to its end.
+    pub(super) fn open_tenant(&mut self, tenant: &TenantName, pipe: OwnedFd) -> io::Result<()> {
+        self.close_tenant(tenant);
+        let file = LogFile::new(self.bounds.clone(), format!("{tenant}.log"));
+        let sink = Sink::tenant(tenant.clone(), file, self.house.now());
+        let open = Open::new(Reader::new(pipe, sink, self.house.clone())?);
+        self.tenants.insert(tenant.clone(), open);
+        Ok(())
+    }
+
+    /// Writes what is left in a tenant's pipe and closes it.
+    pub(super) fn close_tenant(&mut self, tenant: &TenantName) {
+        if let Some(open) = self.tenants.remove(tenant) {
+            open.close();
+        }
+    }
+
+    /// Reads the access log's pipe from now on; an earlier one is read to its end.
+    pub(super) fn open_access(&mut self, pipe: OwnedFd) -> io::Result<()> {
+        if let Some(open) = self.access.take() {
+            open.close();
+        }
+        let file = LogFile::new(self.bounds.clone(), "access.log".to_owned());
+        self.access = Some(Open::new(Reader::new(pipe, Sink::access(file), self.house.clone())?));
+        Ok(())
+    }
+
+    /// Writes what is left everywhere.
+    pub(super) fn finish(self) {
+        for open in self.tenants.into_values().chain(self.access) {
+            open.close();
+        }
+    }
+}
+
+impl House {
+    /// Monotonic.
+    pub(super) fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// Says that a log cannot be written, once a minute whatever the number of logs.
+    pub(super) fn complain(&self, error: &io::Error) {
+        let mut complained = self.complained.borrow_mut();
+        if complained.is_none_or(|last| last.elapsed() >= COMPLAINT) {
+            *complained = Some(Instant::now());
+            tracing::error!(%error, "logs cannot be written: lines are dropped until they can");
+        }
+    }
+}
+
+impl Open {
+    fn new(reader: Reader) -> Self {
+        let reader = Rc::new(reader);
+        let task = tokio::task::spawn_local(Reader::run(reader.clone()));
+        Self { reader, task }
+    }
+
+    fn close(self) {
+        self.task.abort();
+        self.reader.finish();
+    }
+}
