@@ -7,6 +7,7 @@ pub mod exec;
 pub mod log;
 pub mod machine;
 pub mod model;
+pub mod proxy;
 #[allow(unsafe_code, reason = "the one shelf of syscalls")]
 pub mod sys;
 pub mod wire;

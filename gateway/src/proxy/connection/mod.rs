@@ -1,0 +1,195 @@
+//! From accept to an admitted request, and the answers back: TLS, framing, deadlines, floods.
+//!
+//! `accept` takes a socket into the `census` and wraps it in a `shield`; `tls` opens it for one name; then `h1` (hyper
+//! behind the `guard`) or `h2` (behind `frames`) hands each request to [`Forward`]. One `sweep` per core keeps every
+//! deadline, looking at each connection's `watch`.
+
+mod accept;
+mod admission;
+mod answer;
+mod census;
+mod chunked;
+mod events;
+mod frames;
+mod guard;
+mod h1;
+mod h2;
+mod head;
+mod redirect;
+mod shield;
+mod stream;
+mod sweep;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+mod watch;
+
+use std::{
+    cell::Cell,
+    io,
+    os::fd::OwnedFd,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use http::Response;
+use rustls::ServerConfig;
+use tokio::{net::TcpListener, sync::Notify, task::AbortHandle};
+
+pub use self::census::Census;
+use self::{sweep::Sweep, tls::Certificates, watch::Verdict};
+use super::exchange::{Connection, Forward, Refusal, ResponseBody};
+use crate::{
+    model::{Host, HttpLimits},
+    wire::ListenerKind,
+};
+
+/// What all cores share.
+pub struct Shared {
+    /// The newest certificates; stored whole, read at each handshake.
+    pub certificates: Arc<ArcSwap<Certificates>>,
+    /// Bounds on what a client controls.
+    pub limits: HttpLimits,
+    /// How many connections there are.
+    pub census: Arc<Census>,
+    tls: Arc<ServerConfig>,
+}
+
+impl Shared {
+    /// No certificates yet. Fails when there is no randomness for the tickets' key.
+    pub fn new(limits: HttpLimits) -> Result<Arc<Self>, rustls::Error> {
+        let certificates = Arc::new(ArcSwap::from_pointee(Certificates::default()));
+        let tls = Arc::new(tls::config(Arc::clone(&certificates))?);
+        Ok(Arc::new(Self { certificates, census: Census::new(&limits), limits, tls }))
+    }
+}
+
+/// What the connections of one core share.
+struct Core<F> {
+    forward: Rc<F>,
+    shared: Arc<Shared>,
+    limits: Arc<HttpLimits>,
+    sweep: Rc<Sweep>,
+    live: Arc<Live>,
+    draining: Rc<Cell<bool>>,
+}
+
+impl<F: Forward> Core<F> {
+    fn refuse(&self, connection: &Connection, refusal: Refusal, host: Option<&Host>) -> Response<ResponseBody> {
+        self.shared.census.count_reject();
+        events::reject(connection.client_ip(), refusal);
+        self.forward.refuse(connection, refusal, host)
+    }
+}
+
+/// How many connections of one core are open, upgraded ones included.
+#[derive(Debug, Default)]
+struct Live {
+    open: AtomicUsize,
+    ended: Notify,
+}
+
+/// One open connection, counted until it is dropped.
+#[derive(Debug)]
+struct Open(Arc<Live>);
+
+impl Open {
+    fn new(live: &Arc<Live>) -> Self {
+        live.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(live))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.ended.notify_waiters();
+        }
+    }
+}
+
+/// One core's listeners and connections, at work as long as its `LocalSet` is.
+pub struct Listening {
+    accepting: Vec<AbortHandle>,
+    sweeping: AbortHandle,
+    sweep: Rc<Sweep>,
+    live: Arc<Live>,
+    draining: Rc<Cell<bool>>,
+}
+
+/// Accepts on these sockets, on the current `LocalSet`.
+///
+/// # Errors
+/// When a socket cannot be watched by the runtime.
+pub fn serve<F: Forward>(
+    listeners: Vec<(ListenerKind, OwnedFd)>,
+    forward: Rc<F>,
+    shared: Arc<Shared>,
+) -> io::Result<Listening> {
+    let sweep = Sweep::new(shared.limits.clone());
+    let limits = Arc::new(shared.limits.clone());
+    let core =
+        Rc::new(Core { forward, shared, limits, sweep, live: Arc::default(), draining: Rc::new(Cell::new(false)) });
+    let mut accepting = Vec::with_capacity(listeners.len());
+    for (kind, socket) in listeners {
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket)?;
+        accepting.push(tokio::task::spawn_local(accept::run(Rc::clone(&core), kind, listener)).abort_handle());
+    }
+    let sweeping = tokio::task::spawn_local(Rc::clone(&core.sweep).run()).abort_handle();
+    Ok(Listening {
+        accepting,
+        sweeping,
+        sweep: Rc::clone(&core.sweep),
+        live: Arc::clone(&core.live),
+        draining: Rc::clone(&core.draining),
+    })
+}
+
+impl Listening {
+    /// Open client connections of this core.
+    pub fn connections(&self) -> usize {
+        self.live.open.load(Ordering::Relaxed)
+    }
+
+    /// Stops accepting, has every connection end in its own good time, and cuts what is left at the deadline.
+    ///
+    /// Idle HTTP/1.1 connections stay until their next answer or the idle timeout: closing them would lose the requests
+    /// that are on their way.
+    pub async fn drain(self, deadline: Duration) {
+        for accepting in &self.accepting {
+            accepting.abort();
+        }
+        self.draining.set(true);
+        self.sweep.wake_all();
+        let all_ended = async {
+            loop {
+                let ended = self.live.ended.notified();
+                if self.connections() == 0 {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        if tokio::time::timeout(deadline, all_ended).await.is_err() {
+            self.sweep.judge_all(Verdict::Cut);
+            // One more turn for the tasks to fall; a connection inside a worker's tunnel falls at its next poll.
+            tokio::task::yield_now().await;
+        }
+        self.sweeping.abort();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        for accepting in &self.accepting {
+            accepting.abort();
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The connection side alone: a corpus for the guard, and real TLS against a forwarding side that is a stand-in.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod framing;
+mod house;
+mod http1;
+mod http2;
+mod tickets;

@@ -1,0 +1,68 @@
+//! Requests that no worker sees.
+
+use super::*;
+use crate::proxy::exchange::Refusal;
+
+#[test]
+fn closed_tenants_have_their_page() {
+    core(async {
+        let mut house = House::new();
+        for (serving, word) in [
+            (Serving::Failed { retry_after: 42 }, "not available"),
+            (Serving::Suspended, "suspended"),
+            (Serving::Stopped, "maintenance"),
+        ] {
+            house.apply(acme(serving.clone(), vec![]));
+            let response = house.get("/").await;
+            assert_eq!(response.status(), 503, "{serving:?}");
+            if let Serving::Failed { .. } = serving {
+                assert_eq!(response.headers()["retry-after"], "42");
+            }
+            assert!(text(response).await.contains(word), "{serving:?}");
+            assert_eq!(house.record().await.tenant.as_deref(), Some("acme"));
+        }
+    });
+}
+
+#[test]
+fn other_hosts_move_to_the_canonical_one_with_path_and_query() {
+    core(async {
+        let mut house = House::new();
+        let canonical = Some("portal.acme.com".parse().unwrap());
+        house.apply(TenantRoute { canonical, ..acme(Serving::Hold, vec![]) });
+        let response = house.send(request(Method::POST, "/a?b=c", RequestBody::Empty)).await;
+        assert_eq!(response.status(), 308);
+        assert_eq!(response.headers()["location"], "https://portal.acme.com:8443/a?b=c");
+        let acme: Host = HOST.parse().unwrap();
+        assert_eq!(house.forwarder.redirect(&acme).as_deref(), Some("https://portal.acme.com:8443"));
+        assert!(house.forwarder.knows(&acme));
+    });
+}
+
+#[test]
+fn an_unknown_host_is_404_and_nobodys() {
+    core(async {
+        let mut house = House::new();
+        house.apply(acme(Serving::Hold, vec![]));
+        let unknown = Request::builder().uri("/").header("host", "evil.example").body(RequestBody::Empty).unwrap();
+        let response = house.send(unknown).await;
+        assert_eq!(response.status(), 404);
+        assert!(!text(response).await.contains("acme"));
+        let host: Host = "evil.example".parse().unwrap();
+        assert!(house.forwarder.redirect(&host).is_none() && !house.forwarder.knows(&host));
+    });
+}
+
+#[test]
+fn a_refusal_is_a_page_and_a_line() {
+    core(async {
+        let mut house = House::new();
+        let connection = admitted(request(Method::GET, "/", RequestBody::Empty), Protocol::H1).connection;
+        connection.draining.set(true);
+        let refusal = Refusal { status: http::StatusCode::BAD_REQUEST, reason: "framing" };
+        let response = house.forwarder.refuse(&connection, refusal, None);
+        assert_eq!((response.status(), &response.headers()["connection"]), (refusal.status, &"close".parse().unwrap()));
+        let record = house.record().await;
+        assert_eq!((record.error, record.refused, record.aborted), (Some("framing"), true, false));
+    });
+}

@@ -1,0 +1,334 @@
+//! The route table as a core reads it: an immutable snapshot, host → tenant → backend, swapped whole.
+//!
+//! Gates and places for held requests outlive a table: a generation that two tables name has one gate.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, Cache};
+use tokio::sync::{Notify, watch};
+
+use super::forward::{gate::Gate, hold::Held};
+use crate::model::{self, BackendAddress, BackendRoute, GenerationId, Host};
+
+/// One generation of a tenant, as requests reach it. Shared by every table that names it.
+#[derive(Debug)]
+pub struct Backend {
+    /// Which generation.
+    pub generation: GenerationId,
+    /// Whose.
+    pub tenant: Arc<str>,
+    /// Where it listens.
+    pub address: BackendAddress,
+    /// Counts what is in flight and keeps new requests out once it is closed.
+    pub gate: Gate,
+}
+
+/// One tenant as requests meet it.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Its name.
+    pub name: Arc<str>,
+    /// For pages.
+    pub company: Arc<str>,
+    /// Requests to its other hosts go here.
+    pub canonical: Option<Host>,
+    /// What to do with its requests.
+    pub serving: Serving,
+    /// How long a request may be held.
+    pub hold_timeout: Duration,
+    /// The places for held requests.
+    pub held: Arc<Held>,
+    /// Bytes of one request body; more is 413.
+    pub body: Option<u64>,
+}
+
+/// What to do with the requests of a tenant.
+#[derive(Clone, Debug)]
+pub enum Serving {
+    /// Forward to this one.
+    Serve(Arc<Backend>),
+    /// Keep waiting.
+    Hold,
+    /// 503 with `Retry-After`, seconds.
+    Failed {
+        /// Seconds until the next attempt.
+        retry_after: u32,
+    },
+    /// 503, suspended.
+    Suspended,
+    /// 503, stopped by an operator.
+    Stopped,
+}
+
+/// One whole picture.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// Which.
+    pub epoch: u64,
+    hosts: HashMap<Host, u32>,
+    tenants: Vec<Tenant>,
+    backends: HashMap<GenerationId, (Arc<Backend>, BackendRoute)>,
+}
+
+impl Table {
+    /// Whose host this is.
+    pub fn tenant(&self, host: &Host) -> Option<&Tenant> {
+        self.hosts.get(host).and_then(|&index| self.tenants.get(index as usize))
+    }
+
+    /// Every generation it names, with what the master said of it.
+    pub fn backends(&self) -> impl Iterator<Item = &(Arc<Backend>, BackendRoute)> {
+        self.backends.values()
+    }
+
+    /// Whether it names this generation.
+    pub fn names(&self, generation: GenerationId) -> bool {
+        self.backends.contains_key(&generation)
+    }
+
+    /// The snapshot of `told`; gates and held places are taken over from `before` where they are the same thing.
+    fn build(told: model::RouteTable, before: &Table, cores: usize, idle: &Arc<Notify>) -> Table {
+        let before_held: HashMap<&str, &Arc<Held>> = before.tenants.iter().map(|t| (&*t.name, &t.held)).collect();
+        let mut table = Table { epoch: told.epoch, ..Table::default() };
+        for tenant in told.tenants {
+            let name: Arc<str> = Arc::from(tenant.name.as_str());
+            for route in tenant.backends {
+                let kept = before.backends.get(&route.generation).map(|(backend, _)| backend);
+                let backend = match kept.filter(|b| b.address == route.address && b.tenant == name) {
+                    Some(backend) => Arc::clone(backend),
+                    None => Arc::new(Backend {
+                        generation: route.generation,
+                        tenant: Arc::clone(&name),
+                        address: route.address.clone(),
+                        gate: Gate::new(cores, route.open, Arc::clone(idle)),
+                    }),
+                };
+                table.backends.insert(route.generation, (backend, route));
+            }
+            let serving = match tenant.serving {
+                model::Serving::Serve { generation } => match table.backends.get(&generation) {
+                    Some((backend, _)) if backend.tenant == name => Serving::Serve(Arc::clone(backend)),
+                    // A table that names no such backend is not complete: wait for the next one.
+                    _ => Serving::Hold,
+                },
+                model::Serving::Hold => Serving::Hold,
+                model::Serving::Failed { retry_after } => Serving::Failed { retry_after },
+                model::Serving::Suspended => Serving::Suspended,
+                model::Serving::Stopped => Serving::Stopped,
+            };
+            let held = before_held.get(&*name).map_or_else(|| Arc::new(Held::default()), |held| Arc::clone(held));
+            held.limit.store(tenant.held_requests, Ordering::Relaxed);
+            if !matches!(serving, Serving::Hold) {
+                held.told.store(false, Ordering::Relaxed);
+            }
+            let index = table.tenants.len() as u32;
+            for host in tenant.hosts {
+                // No two tenants share a host; if a table should say so all the same, the first keeps it.
+                table.hosts.entry(host).or_insert(index);
+            }
+            table.tenants.push(Tenant {
+                name,
+                company: Arc::from(tenant.company),
+                canonical: tenant.canonical,
+                serving,
+                hold_timeout: tenant.hold_timeout,
+                held,
+                body: tenant.body,
+            });
+        }
+        table
+    }
+}
+
+/// The one snapshot of the process and the news of its changes.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    current: Arc<ArcSwap<Table>>,
+    epoch: watch::Sender<u64>,
+    cores: usize,
+    /// Told when a closed gate may have become idle.
+    idle: Arc<Notify>,
+}
+
+impl Routes {
+    /// No table yet: no host is known.
+    pub fn new(cores: usize) -> Self {
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(Table::default())),
+            epoch: watch::Sender::new(0),
+            cores,
+            idle: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Makes `told` the picture that every load sees from now on.
+    ///
+    /// Gates open before the table is seen and close after it: a request that finds its gate closed is sure to find a
+    /// newer table, and one that got in by the old table is counted by the gate that is now closed.
+    pub fn apply(&self, told: model::RouteTable) -> Arc<Table> {
+        let before = self.current.load_full();
+        let table = Arc::new(Table::build(told, &before, self.cores, &self.idle));
+        for (backend, route) in table.backends() {
+            if route.open {
+                backend.gate.open();
+            }
+        }
+        self.current.store(Arc::clone(&table));
+        for (backend, route) in table.backends() {
+            if !route.open {
+                backend.gate.close();
+            }
+        }
+        for (backend, _) in before.backends() {
+            if !table.names(backend.generation) {
+                backend.gate.close();
+                backend.gate.cut_all();
+            }
+        }
+        self.epoch.send_replace(table.epoch);
+        table
+    }
+
+    /// The newest table.
+    pub fn current(&self) -> Arc<Table> {
+        self.current.load_full()
+    }
+
+    /// Told when a closed gate may have become idle.
+    pub fn idle(&self) -> &Arc<Notify> {
+        &self.idle
+    }
+
+    /// A core's own view.
+    pub fn reader(&self) -> Reader {
+        Reader { cache: RefCell::new(Cache::new(Arc::clone(&self.current))), epoch: self.epoch.subscribe() }
+    }
+}
+
+/// One core's view of the routes: a load is one atomic read and touches no shared counter.
+#[derive(Debug)]
+pub struct Reader {
+    cache: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    epoch: watch::Receiver<u64>,
+}
+
+impl Reader {
+    /// What `look` sees in the newest table. `look` must not call back into this reader.
+    pub fn with<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
+        look(self.cache.borrow_mut().load())
+    }
+
+    /// Ends when a table newer than `epoch` is there.
+    pub async fn newer(&self, epoch: u64) {
+        // The sender lives in `Routes`, which outlives every core: an error can only come at the process' very end.
+        if self.epoch.clone().wait_for(|&now| now > epoch).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+pub(crate) mod tests {
+    use super::*;
+    use crate::model::{Environment, RouteTable, TenantRoute};
+
+    pub(crate) fn tenant(name: &str, hosts: &[&str], serving: model::Serving) -> TenantRoute {
+        TenantRoute {
+            name: name.parse().unwrap(),
+            company: format!("{name} & Sons"),
+            environment: Environment("prod".into()),
+            hosts: hosts.iter().map(|h| h.parse().unwrap()).collect(),
+            canonical: None,
+            serving,
+            backends: vec![],
+            hold_timeout: Duration::from_secs(5),
+            held_requests: 10,
+            body: None,
+        }
+    }
+
+    pub(crate) fn backend(generation: u64, address: BackendAddress, open: bool) -> BackendRoute {
+        BackendRoute {
+            generation: GenerationId(generation),
+            address,
+            open,
+            drain_timeout: Duration::from_secs(30),
+            upgrade_timeout: Duration::from_secs(10),
+            probe: None,
+        }
+    }
+
+    fn at(port: u16) -> BackendAddress {
+        BackendAddress::Tcp(([127, 0, 0, 1], port).into())
+    }
+
+    fn serve(generation: u64) -> model::Serving {
+        model::Serving::Serve { generation: GenerationId(generation) }
+    }
+
+    fn serving(table: &Table, host: &str) -> GenerationId {
+        match &table.tenant(&host.parse().unwrap()).unwrap().serving {
+            Serving::Serve(backend) => backend.generation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn hosts_lead_to_their_own_tenant_and_gates_outlive_tables() {
+        let routes = Routes::new(2);
+        let mut acme = tenant("acme", &["acme.localhost", "portal.acme.com"], serve(1));
+        acme.backends = vec![backend(1, at(1), true)];
+        let mut beta = tenant("beta", &["beta.localhost", "acme.localhost"], serve(2));
+        beta.backends = vec![backend(2, at(2), true)];
+        let reader = routes.reader();
+        let first = routes.apply(RouteTable { epoch: 1, tenants: vec![acme.clone(), beta.clone()] });
+        assert_eq!(serving(&first, "portal.acme.com"), GenerationId(1));
+        assert_eq!(serving(&first, "acme.localhost"), GenerationId(1), "the first keeps a host told twice");
+        assert!(first.tenant(&"gamma.localhost".parse().unwrap()).is_none());
+        assert_eq!(reader.with(|t| t.epoch), 1);
+
+        let old = Arc::clone(&first.backends[&GenerationId(1)].0);
+        let in_flight = old.gate.enter(0);
+        assert!(in_flight);
+        acme.serving = serve(3);
+        acme.backends = vec![backend(1, at(1), false), backend(3, at(3), true)];
+        let second = routes.apply(RouteTable { epoch: 2, tenants: vec![acme, beta] });
+        assert!(Arc::ptr_eq(&second.backends[&GenerationId(1)].0, &old));
+        assert!(!old.gate.enter(1), "closed");
+        assert!(!old.gate.is_idle());
+        assert_eq!(reader.with(|t| serving(t, "acme.localhost")), GenerationId(3));
+        old.gate.leave(0);
+        assert!(old.gate.is_idle());
+    }
+
+    #[test]
+    fn a_generation_that_is_gone_is_closed_and_cut() {
+        let routes = Routes::new(1);
+        let mut acme = tenant("acme", &["acme.localhost"], serve(1));
+        acme.backends = vec![backend(1, at(1), true)];
+        let first = routes.apply(RouteTable { epoch: 1, tenants: vec![acme] });
+        let old = Arc::clone(&first.backends[&GenerationId(1)].0);
+        routes.apply(RouteTable { epoch: 2, tenants: vec![] });
+        assert!(!old.gate.enter(0));
+        assert!(old.gate.cuts(false) && old.gate.cuts(true));
+    }
+
+    #[test]
+    fn a_table_that_serves_a_missing_backend_or_another_tenants_holds() {
+        let routes = Routes::new(1);
+        let acme = tenant("acme", &["acme.localhost"], serve(7));
+        let mut beta = tenant("beta", &["beta.localhost"], serve(9));
+        beta.backends = vec![backend(9, at(1), true)];
+        let gamma = tenant("gamma", &["gamma.localhost"], serve(9));
+        let table = routes.apply(RouteTable { epoch: 1, tenants: vec![acme, beta, gamma] });
+        for host in ["acme.localhost", "gamma.localhost"] {
+            assert!(matches!(table.tenant(&host.parse().unwrap()).unwrap().serving, Serving::Hold), "{host}");
+        }
+    }
+}
