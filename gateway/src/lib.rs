@@ -2,10 +2,12 @@
 //!
 //! Ground floor upward: `model ← config, machine`; `sys ← wire`; all ← the roles ← `cli`, which `main` calls.
 
+pub mod cli;
 pub mod config;
 pub mod exec;
 pub mod log;
 pub mod machine;
+pub mod master;
 pub mod model;
 pub mod proxy;
 #[allow(unsafe_code, reason = "the one shelf of syscalls")]

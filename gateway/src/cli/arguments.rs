@@ -1,0 +1,170 @@
+//! The command line.
+
+use std::{os::fd::RawFd, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use super::help;
+use crate::model::TenantName;
+
+/// One process, one database and one domain per customer: the one program that hosts them.
+#[derive(Debug, Parser)]
+#[command(name = "landlord", version, long_about = help::ABOUT, after_long_help = help::AFTER, after_help = help::MORE)]
+#[command(max_term_width = 100, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    /// Where landlord.toml is [else: /etc/landlord/landlord.toml if there is one, else a laptop's defaults]
+    #[arg(long, global = true, value_name = "PATH", env = "LANDLORD_CONFIG", hide_env_values = true)]
+    pub(super) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the gateway in the foreground, until SIGTERM or Ctrl-C
+    #[command(long_about = help::RUN)]
+    Run,
+    /// Check landlord.toml and every tenant's file; needs no running landlord
+    #[command(long_about = help::CHECK)]
+    Check {
+        /// One JSON object instead of text for people
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what every tenant, or one, is doing
+    #[command(long_about = help::STATUS)]
+    Status {
+        /// One tenant; all if not given
+        name: Option<TenantName>,
+        /// A JSON array, one object a tenant; with --watch one array a line
+        #[arg(long)]
+        json: bool,
+        /// Go on showing it, after every change
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Start a tenant that was stopped, and wait until it serves
+    #[command(long_about = help::START)]
+    Start {
+        /// The tenant
+        name: TenantName,
+    },
+    /// Stop a tenant, and remember it; its data is kept
+    #[command(long_about = help::STOP)]
+    Stop {
+        /// The tenant
+        name: TenantName,
+    },
+    /// Replace a tenant's worker without losing a request
+    #[command(long_about = help::RESTART)]
+    Restart {
+        /// The tenant
+        name: TenantName,
+    },
+    /// Read landlord.toml and every tenant's file again, now
+    #[command(long_about = help::RELOAD)]
+    Reload {
+        /// Let go of every tenant whose file is gone, however many they are
+        #[arg(long)]
+        accept_removals: bool,
+    },
+    /// Show what a tenant's worker wrote
+    #[command(long_about = help::LOGS)]
+    Logs {
+        /// The tenant
+        #[arg(required_unless_present = "access")]
+        name: Option<TenantName>,
+        /// The gateway's access log instead; with a name, its lines about that tenant
+        #[arg(long)]
+        access: bool,
+        /// Go on showing what is written, across rotation
+        #[arg(long, short)]
+        follow: bool,
+        /// How many of the last lines to begin with
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+        lines: usize,
+    },
+    #[command(flatten)]
+    Role(Role),
+}
+
+/// What `landlord run` starts by itself.
+#[derive(Debug, Subcommand)]
+pub(super) enum Role {
+    /// The proxy role; started by `landlord run`
+    #[command(hide = true)]
+    Proxy {
+        /// The link to the master, an inherited descriptor
+        #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+        link: RawFd,
+        #[command(flatten)]
+        identity: Identity,
+    },
+    /// The log role; started by `landlord run`
+    #[command(hide = true)]
+    Log {
+        /// The link to the master, an inherited descriptor
+        #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+        link: RawFd,
+        #[command(flatten)]
+        identity: Identity,
+    },
+    /// Becomes a tenant's worker; started by `landlord run`
+    #[command(hide = true)]
+    Exec {
+        /// What to become, an inherited descriptor
+        #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+        plan: RawFd,
+    },
+}
+
+/// Whom a role becomes when it was started as root.
+#[derive(Debug, clap::Args)]
+pub(super) struct Identity {
+    /// Become this user
+    #[arg(long, requires = "gid")]
+    uid: Option<u32>,
+    /// Become this group
+    #[arg(long, requires = "uid")]
+    gid: Option<u32>,
+}
+
+impl Identity {
+    /// Both or nothing.
+    pub(super) fn pair(&self) -> Option<(u32, u32)> {
+        self.uid.zip(self.gid)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_tenants_name_cannot_leave_its_folder() {
+        for bad in ["../x", "-x", "a/b", "", "console", "A"] {
+            let error = Arguments::try_parse_from(["landlord", "logs", "--", bad]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_verb_and_no_role() {
+        let help = Arguments::command().render_long_help().to_string();
+        for verb in ["run", "check", "status", "start", "stop", "restart", "reload", "logs"] {
+            assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb}\n{help}");
+        }
+        assert!(!help.contains("role"), "{help}");
+        assert_eq!(Arguments::try_parse_from(["landlord", "--help"]).unwrap_err().exit_code(), 0);
+        assert_eq!(Arguments::try_parse_from(["landlord"]).unwrap_err().exit_code(), 2);
+        assert_eq!(Arguments::try_parse_from(["landlord", "exec", "--plan", "2"]).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,105 @@
+//! The long texts of `--help`.
+
+pub(super) const ABOUT: &str = "\
+landlord hosts one application for many companies: one process, one database and one domain per company.
+
+Every file in the folder `tenants.d` is a company, a tenant. Drop `acme.toml` there and, about a second later, \
+https://acme.<zone> answers: landlord has made its folder and certificate, started its worker and found it healthy. \
+Edit the file and its worker is replaced without losing a request; remove it and its worker is stopped, its data kept. \
+An empty file is a good one: everything has a default.";
+
+pub(super) const MORE: &str =
+    "`landlord --help` tells more: examples, files, exit codes. So does `landlord VERB --help`.";
+
+pub(super) const AFTER: &str = "\
+Examples:
+  landlord run                          on a laptop: no root, no settings, https on port 8443
+  touch tenants.d/acme.toml             let a company in: https://acme.localhost:8443
+  landlord check && landlord reload     before and after an edit; reload is only for the impatient
+  landlord status --watch               what everybody is doing
+  landlord logs acme -f                 what its worker writes
+  landlord status --json | jq -r '.[] | select(.state != \"running\") | .name'
+
+Files:
+  landlord.toml                         the gateway's own settings; every one has a default
+  tenants.d/NAME.toml                   one tenant: https://NAME.<zone>; NAME is a-z, 0-9, -
+  <state>/tenants/NAME/                 where its worker runs: its data, and its secrets in .env
+  <state>/logs/NAME.log                 what its worker writes; access.log: a line a request
+  <state>/certs/local-ca.pem            the authority to trust, where certificates are our own
+  <run>/control.sock                    where a running landlord is asked
+
+  With /etc/landlord/landlord.toml, <state> is /var/lib/landlord and <run> is /run/landlord.
+  With another landlord.toml, <state> is .landlord beside it; without any, .landlord here.
+  Then <run> is <state>/run, and tenants.d is beside .landlord.
+
+Environment:
+  LANDLORD_CONFIG                       the same as --config
+  NO_COLOR                              no colours, please
+
+Exit codes:
+  0   done
+  1   failed; a sentence on stderr says why
+  2   the command line is wrong
+  69  landlord is not running
+  78  a file is wrong; file, line, column and reason are shown";
+
+pub(super) const RUN: &str = "\
+Run the gateway in the foreground, until SIGTERM or Ctrl-C.
+
+landlord listens, starts a worker for every tenant, and watches the folder of tenants. SIGTERM and Ctrl-C stop it: requests \
+in flight are finished first, then every worker is stopped. SIGHUP reads all files again. Without root everything runs as \
+you; as root with [users] in landlord.toml every tenant has a user of its own.
+
+A wrong landlord.toml ends it with code 78 and all that is wrong. A wrong tenant's file does not: it is shown by `landlord \
+status`, and that tenant keeps its last good settings.";
+
+pub(super) const CHECK: &str = "\
+Check landlord.toml and every tenant's file; needs no running landlord.
+
+Shows every error of every file at once, each as FILE:LINE:COLUMN with the line and, if there is one, the word that was \
+probably meant. Code 0 if all is right, 78 if not. The .env files are checked as well, except by root where \
+tenants are users of their own; their values are never shown.
+
+With --json: {\"tenants\": [names], \"errors\": [{tenant, file, line, column, text, error, hint}]}.";
+
+pub(super) const STATUS: &str = "\
+Show what every tenant, or one, is doing.
+
+States: starting, running, holding (a deploy or a restart; requests wait), sleeping (idle; the next request wakes it), \
+backoff (it failed and is started again soon), failed (it failed too often; tried every 5 minutes), suspended (its file says \
+so), stopped (`landlord stop`), rejected (its file is wrong, and it never had a good one), removed (its file is gone).
+
+Files that are wrong and what landlord waits for are listed below the table.
+
+With --json an array, one object a tenant: name, state, reason, hosts, url, app, environment, port, pid, generation, \
+restarts, uptime_s, since.";
+
+pub(super) const START: &str = "\
+Start a tenant that was stopped, and wait until it serves.
+
+Undoes `landlord stop`; a tenant that failed is tried again at once. Code 0 when it serves, 1 when it will not, and why.";
+
+pub(super) const STOP: &str = "\
+Stop a tenant, and remember it; its data is kept.
+
+Requests in flight are finished, then its worker and all that it started are stopped. Visitors get a page that says so, with \
+status 503. It stays stopped when landlord is restarted, until `landlord start`.";
+
+pub(super) const RESTART: &str = "\
+Replace a tenant's worker without losing a request.
+
+A new worker is started with the same settings; it takes over once it is healthy, and the old one finishes what it has. If \
+the new one never becomes healthy, the old one goes on serving, and the code is 1. Returns when it is done.";
+
+pub(super) const RELOAD: &str = "\
+Read landlord.toml and every tenant's file again, now.
+
+The folder of tenants is watched: this is for landlord.toml, for file systems that tell nothing, and for the impatient. If \
+more than a fifth of the tenants (and more than three) would vanish at once, landlord takes it for an accident, keeps \
+them all and says so in `landlord status`; --accept-removals says that it was meant.";
+
+pub(super) const LOGS: &str = "\
+Show what a tenant's worker wrote.
+
+Reads <state>/logs/NAME.log and the rotated files beside it; needs no running landlord. On a terminal, what could move the \
+cursor is made visible instead.";

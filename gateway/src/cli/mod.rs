@@ -1,0 +1,93 @@
+//! One file per operator verb.
+
+mod arguments;
+mod check;
+mod client;
+mod diary;
+mod exit;
+mod follow;
+mod help;
+mod logs;
+mod order;
+mod out;
+mod roles;
+mod run;
+mod status;
+mod table;
+mod tail;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::Parser;
+
+use crate::{
+    config,
+    model::{Gateway, Rejection},
+    wire::ControlRequest,
+};
+use arguments::{Arguments, Verb};
+
+/// Does what the command line says; the exit code is one of those that `landlord --help` lists.
+pub fn main() -> ExitCode {
+    let Arguments { config, verb } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and the version are "errors" too, of code 0. A closed pipe is no reason to complain.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
+        }
+    };
+    let config = config.as_deref().filter(|path| !path.as_os_str().is_empty());
+    match verb {
+        Verb::Run => match config::gateway::load(config) {
+            Ok(gateway) => {
+                mention_unread(&gateway);
+                run::run(gateway)
+            }
+            Err(wrong) => misconfigured(&wrong),
+        },
+        Verb::Check { json } => check::check(config, json),
+        Verb::Status { name, json, watch } => with_gateway(config, |it| status::status(it, name, json, watch)),
+        Verb::Start { name } => with_gateway(config, |it| order::give(it, &ControlRequest::Start { tenant: name })),
+        Verb::Stop { name } => with_gateway(config, |it| order::give(it, &ControlRequest::Stop { tenant: name })),
+        Verb::Restart { name } => with_gateway(config, |it| order::give(it, &ControlRequest::Restart { tenant: name })),
+        Verb::Reload { accept_removals } => {
+            with_gateway(config, |it| order::give(it, &ControlRequest::Reload { accept_removals }))
+        }
+        Verb::Logs { name, access, follow, lines } => {
+            with_gateway(config, |it| logs::logs(it, name.as_ref(), access, follow, lines))
+        }
+        Verb::Role(role) => roles::play(role),
+    }
+}
+
+/// Whoever stands beside a landlord.toml may think that it counts.
+fn mention_unread(gateway: &Gateway) {
+    if gateway.file.is_none() && Path::new("landlord.toml").exists() {
+        out::complain("landlord: ./landlord.toml is not read unless it is named: --config landlord.toml");
+    }
+}
+
+/// Runs a verb that only has to find landlord's folders: a landlord.toml that was broken since the start must not keep an
+/// operator from asking a running landlord.
+fn with_gateway(config: Option<&Path>, verb: impl FnOnce(&Gateway) -> ExitCode) -> ExitCode {
+    match config::gateway::load_leniently(config) {
+        (Some(gateway), wrong) => {
+            tell(&wrong);
+            mention_unread(&gateway);
+            verb(&gateway)
+        }
+        (None, wrong) => misconfigured(&wrong),
+    }
+}
+
+fn misconfigured(wrong: &[Rejection]) -> ExitCode {
+    tell(wrong);
+    exit::CONFIG.into()
+}
+
+fn tell(wrong: &[Rejection]) {
+    for rejection in wrong {
+        out::complain(&rejection.to_string());
+    }
+}

@@ -1,0 +1,43 @@
+//! `landlord start`, `stop`, `restart` and `reload`: an order, its progress, its end.
+
+use std::process::ExitCode;
+
+use super::{
+    client::{Client, ClientError, Reply},
+    exit, out,
+};
+use crate::{
+    model::Gateway,
+    wire::{ControlRequest, Outcome},
+};
+
+/// Gives `request` to a running landlord and waits until it is done.
+pub(super) fn give(gateway: &Gateway, request: &ControlRequest) -> ExitCode {
+    let end = wait(gateway, request);
+    out::progress("");
+    match end {
+        Ok(Outcome { ok: true, message }) => {
+            out::line(&out::harmless(&message));
+            exit::DONE
+        }
+        Ok(Outcome { ok: false, message }) => {
+            out::complain(&out::harmless(&message));
+            exit::FAILED
+        }
+        Err(error) => {
+            out::complain(&error.to_string());
+            error.code()
+        }
+    }
+}
+
+fn wait(gateway: &Gateway, request: &ControlRequest) -> Result<Outcome, ClientError> {
+    let client = Client::ask(gateway, request)?;
+    loop {
+        match client.reply()? {
+            Reply::Progress(line) => out::progress(&line),
+            Reply::Done(outcome) => return Ok(outcome),
+            Reply::Status(_) => return Err(ClientError::Strange("a status".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The hidden verbs: what `landlord run` starts itself again as.
+
+use std::{io, os::fd::OwnedFd, process::ExitCode};
+
+use super::{arguments::Role, diary, exit, out};
+use crate::{exec, log, proxy, sys};
+
+/// Becomes `role` for the rest of this process's life.
+pub(super) fn play(role: Role) -> ExitCode {
+    match role {
+        Role::Proxy { link, identity } => on_link("proxy", link, |link| proxy::main(link, identity.pair())),
+        Role::Log { link, identity } => on_link("log", link, |link| log::main(link, identity.pair())),
+        Role::Exec { plan } => exec::main(plan),
+    }
+}
+
+fn on_link(name: &str, number: i32, role: impl FnOnce(OwnedFd) -> ExitCode) -> ExitCode {
+    diary::open();
+    let link: io::Result<OwnedFd> = sys::fd::inherited(number);
+    match link {
+        Ok(link) => {
+            // `ps` would show the number of the descriptor that it was executed through. A wrong name hurts nobody.
+            let _ = sys::process::set_name(&format!("landlord-{name}"));
+            role(link)
+        }
+        Err(error) => {
+            out::complain(&format!(
+                "landlord {name} is started by `landlord run`, with a link: descriptor {number}: {error}"
+            ));
+            ExitCode::from(exit::USAGE)
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The one binary: an operator's verb or a role, by its first argument.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    landlord::cli::main()
+}

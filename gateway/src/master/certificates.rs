@@ -1,0 +1,174 @@
+//! The local CA: one root in `<state>/certs`, and a leaf for each exact host (browsers refuse `*.localhost`).
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+use crate::{
+    model::{Certificate, CertificateSet, Host},
+    sys,
+};
+
+/// A root lasts longer than the laptop.
+const ROOT_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// A leaf is minted at every start, and again when a third of its life is left.
+const LEAF_LIFE: Duration = Duration::from_secs(90 * 86_400);
+
+/// A browser's clock may be behind ours.
+const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
+
+/// Mints and remembers leaves.
+pub(super) struct LocalCa {
+    issuer: Issuer<'static, KeyPair>,
+    leaves: BTreeMap<Host, Leaf>,
+}
+
+struct Leaf {
+    certificate: Certificate,
+    minted: SystemTime,
+}
+
+impl Leaf {
+    fn is_fresh(&self) -> bool {
+        self.minted.elapsed().is_ok_and(|age| age < LEAF_LIFE * 2 / 3)
+    }
+}
+
+/// Why there is no CA.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A file of it cannot be read or written.
+    #[error("{path}: {1}", path = .0.display())]
+    File(PathBuf, String),
+    /// The library refused.
+    #[error("the local CA: {0}")]
+    Mint(#[from] rcgen::Error),
+}
+
+impl LocalCa {
+    /// The CA kept in `folder`, or a new one if there is none. One that cannot be used is put aside, never overwritten.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub(super) fn open(folder: &Path) -> Result<Self, CaError> {
+        let (root_file, key_file) = (folder.join("local-ca.pem"), folder.join("local-ca.key"));
+        let read = |path: &Path| match sys::files::read_regular(path, 64 * 1024) {
+            Ok(bytes) => String::from_utf8(bytes).ok(),
+            Err(_) => None,
+        };
+        if let (Some(root_pem), Some(key_pem)) = (read(&root_file), read(&key_file)) {
+            match Self::issuer(&root_pem, &key_pem) {
+                Ok(issuer) => return Ok(Self { issuer, leaves: BTreeMap::new() }),
+                Err(error) => {
+                    let stamp = jiff::Timestamp::now().as_second();
+                    tracing::error!(file = %root_file.display(), %error, "the local CA is unusable: put aside, a new one is made");
+                    for file in [&root_file, &key_file] {
+                        let mut aside = file.clone().into_os_string();
+                        aside.push(format!(".bad-{stamp}"));
+                        std::fs::rename(file, aside).map_err(|e| CaError::File(file.clone(), e.to_string()))?;
+                    }
+                }
+            }
+        }
+        let (root_pem, key_pem) = mint_root()?;
+        for (file, text, mode) in [(&key_file, &key_pem, 0o600), (&root_file, &root_pem, 0o644)] {
+            sys::files::write_atomic(file, text.as_bytes(), mode)
+                .map_err(|e| CaError::File(file.clone(), e.to_string()))?;
+        }
+        let issuer = Self::issuer(&root_pem, &key_pem)?;
+        Ok(Self { issuer, leaves: BTreeMap::new() })
+    }
+
+    fn issuer(root_pem: &str, key_pem: &str) -> Result<Issuer<'static, KeyPair>, rcgen::Error> {
+        Issuer::from_ca_cert_pem(root_pem, KeyPair::from_pem(key_pem)?)
+    }
+
+    /// A certificate for each of these hosts; leaves of hosts that are gone are forgotten, old ones minted anew.
+    ///
+    /// # Errors
+    /// The library refused a name.
+    pub(super) fn cover<'a>(&mut self, hosts: impl Iterator<Item = &'a Host>) -> Result<CertificateSet, CaError> {
+        let mut kept = BTreeMap::new();
+        for host in hosts {
+            let leaf = match self.leaves.remove(host).filter(Leaf::is_fresh) {
+                Some(leaf) => leaf,
+                None => self.mint(host)?,
+            };
+            kept.insert(host.clone(), leaf);
+        }
+        self.leaves = kept;
+        Ok(CertificateSet { certificates: self.leaves.values().map(|leaf| leaf.certificate.clone()).collect() })
+    }
+
+    /// Whether a leaf has come to the last third of its life, or the clock was set back behind its making.
+    pub(super) fn is_stale(&self) -> bool {
+        !self.leaves.values().all(Leaf::is_fresh)
+    }
+
+    fn mint(&self, host: &Host) -> Result<Leaf, CaError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new([host.as_str().to_owned()])?;
+        params.distinguished_name = DistinguishedName::new();
+        // RFC 6125: the name that counts is the SAN; a CN has at most 64 characters, so it is left out when longer.
+        if host.as_str().len() <= 64 {
+            params.distinguished_name.push(DnType::CommonName, host.as_str());
+        }
+        let minted = SystemTime::now();
+        params.not_before = (minted - CLOCK_SKEW).into();
+        params.not_after = (minted + LEAF_LIFE).into();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let leaf = params.signed_by(&key, &self.issuer)?;
+        // The root itself is not sent: whoever trusts it has it (RFC 8446 §4.4.2).
+        let certificate =
+            Certificate { names: vec![host.as_str().to_owned()], chain_pem: leaf.pem(), key_pem: key.serialize_pem() };
+        Ok(Leaf { certificate, minted })
+    }
+}
+
+fn mint_root() -> Result<(String, String), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "landlord");
+    // The same name twice in a trust store would hide which one is whose.
+    let serial = jiff::Timestamp::now().as_millisecond();
+    params.distinguished_name.push(DnType::CommonName, format!("landlord local CA {serial}"));
+    params.not_before = (SystemTime::now() - CLOCK_SKEW).into();
+    params.not_after = (SystemTime::now() + ROOT_LIFE).into();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let root = params.self_signed(&key)?;
+    Ok((root.pem(), key.serialize_pem()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_is_renewed_before_its_end_and_when_the_clock_went_back() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut ca = LocalCa::open(temp.path()).unwrap();
+        let host: Host = "acme.localhost".parse().unwrap();
+        let key = |set: CertificateSet| set.certificates[0].key_pem.clone();
+        let first = key(ca.cover([&host].into_iter()).unwrap());
+        assert!(!ca.is_stale());
+        assert!(key(ca.cover([&host].into_iter()).unwrap()) == first, "a fresh one is kept");
+        for minted in [SystemTime::now() - LEAF_LIFE * 2 / 3, SystemTime::now() + CLOCK_SKEW] {
+            ca.leaves.get_mut(&host).unwrap().minted = minted;
+            assert!(ca.is_stale());
+            assert!(key(ca.cover([&host].into_iter()).unwrap()) != first);
+            assert!(!ca.is_stale());
+        }
+    }
+}

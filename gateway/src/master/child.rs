@@ -1,0 +1,67 @@
+//! One child process: its pidfd, and a task that tells the loop when it has ended.
+
+use std::{
+    io::Read,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use tokio::sync::mpsc;
+
+use super::event::{Event, Who};
+use crate::sys::{self, process::Pidfd};
+
+/// A running child. Signals go through its pidfd, so that a number used again is never hit.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) pid: u32,
+    pidfd: Rc<Pidfd>,
+}
+
+impl Child {
+    /// Watches `child`; its end, and what its shim reported, is told once as [`Event::Exited`].
+    ///
+    /// # Errors
+    /// Its pidfd cannot be polled.
+    pub(super) fn watch(
+        child: sys::spawn::Child,
+        who: Who,
+        attempt: u32,
+        report: Option<OwnedFd>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> std::io::Result<Self> {
+        let pidfd = Rc::new(Pidfd::new(child.pidfd)?);
+        let watched = pidfd.clone();
+        tokio::task::spawn_local(async move {
+            let exit = match watched.exited().await {
+                Ok(exit) => exit,
+                Err(error) => {
+                    tracing::error!(?who, %error, "a child cannot be waited for");
+                    sys::process::Exit { code: None, signal: None }
+                }
+            };
+            let _ = events.send(Event::Exited { who, attempt, exit, report: report.and_then(said) });
+        });
+        Ok(Self { pid: child.pid, pidfd })
+    }
+
+    /// The descriptor that stands for it.
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Sends a signal; to a child that has ended already, nothing.
+    pub(super) fn signal(&self, signal: i32) {
+        if let Err(error) = self.pidfd.signal(signal) {
+            tracing::error!(pid = self.pid, signal, %error, "a child cannot be signalled");
+        }
+    }
+}
+
+/// What the shim wrote before it gave up. The worker closed its end at exec, so nothing here blocks.
+fn said(report: OwnedFd) -> Option<String> {
+    let mut text = Vec::new();
+    std::fs::File::from(report).take(4096).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}

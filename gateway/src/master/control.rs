@@ -1,0 +1,136 @@
+//! The operator socket: whoever may connect to `<run>/control.sock` and has our uid, or root's, may ask.
+
+use std::{cell::RefCell, os::fd::AsFd, path::Path, rc::Rc};
+
+use tokio::sync::mpsc;
+
+use super::event::Event;
+use crate::{
+    sys::{
+        self,
+        packet::{Packet, PacketListener},
+    },
+    wire::{ControlReply, ControlRequest, Outcome, Status},
+};
+
+/// Where the answers of one request go. Dropping it ends the request.
+#[derive(Clone, Debug)]
+pub(super) struct Replies {
+    answers: mpsc::UnboundedSender<Answer>,
+    picture: Picture,
+}
+
+/// The newest picture that was not sent yet: one that a client was too slow to read is not worth keeping.
+type Picture = Rc<RefCell<Option<Status>>>;
+
+impl Replies {
+    /// A picture, in the place of one that still waits. Whether the client is there.
+    pub(super) fn status(&self, status: Status) -> bool {
+        match self.picture.replace(Some(status)) {
+            Some(_) => !self.answers.is_closed(),
+            None => self.answers.send(Answer::Status).is_ok(),
+        }
+    }
+
+    /// A line about the step just reached.
+    pub(super) fn progress(&self, line: &str) {
+        // A client that has gone does not want to know.
+        let _ = self.answers.send(Answer::Progress(line.to_owned()));
+    }
+
+    /// The end of the request.
+    pub(super) fn done(&self, ok: bool, message: impl Into<String>) {
+        // A client that has gone does not want to know.
+        let _ = self.answers.send(Answer::done(ok, message));
+    }
+}
+
+/// One answer on its way to the client.
+#[derive(Debug)]
+enum Answer {
+    /// The whole picture, in a memfd of its own.
+    Status,
+    /// A line about the step just reached.
+    Progress(String),
+    /// The end.
+    Done(Outcome),
+}
+
+impl Answer {
+    fn done(ok: bool, message: impl Into<String>) -> Self {
+        Self::Done(Outcome { ok, message: message.into() })
+    }
+}
+
+/// Opens the socket, 0600.
+///
+/// # Errors
+/// It cannot be bound.
+pub(super) fn open(path: &Path) -> std::io::Result<PacketListener> {
+    sys::packet::listen(path, 0o600)
+}
+
+/// Accepts for ever; each client is a task of its own, so that a slow one delays nobody.
+pub(super) async fn serve(listener: PacketListener, events: mpsc::UnboundedSender<Event>) {
+    loop {
+        match listener.accept().await {
+            Ok(client) => drop(tokio::task::spawn_local(attend(client, events.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, "the control socket cannot accept");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn attend(client: Packet, events: mpsc::UnboundedSender<Event>) {
+    // The mode of the socket says the same; this also holds when somebody has changed it.
+    let ours = client.peer().is_ok_and(|peer| peer.uid == 0 || peer.uid == sys::identity::own().0);
+    if !ours {
+        return;
+    }
+    let Ok(Some((bytes, _))) = client.recv().await else { return };
+    let (replies, mut answers) = mpsc::unbounded_channel();
+    let picture = Picture::default();
+    match serde_json::from_slice::<ControlRequest>(&bytes) {
+        Ok(request) => {
+            // The master is gone only when all ends.
+            let _ = events.send(Event::Control(request, Replies { answers: replies, picture: picture.clone() }));
+        }
+        Err(error) => {
+            let message =
+                format!("this landlord does not understand the request ({error}): is the client of another version?");
+            let _ = replies.send(Answer::done(false, message));
+            drop(replies);
+        }
+    }
+    loop {
+        tokio::select! {
+            answer = answers.recv() => match answer {
+                Some(answer) => if deliver(&client, answer, &picture).await.is_err() { return },
+                None => return,
+            },
+            // A client says nothing more; what comes is its end.
+            _ = client.recv() => return,
+        }
+    }
+}
+
+async fn deliver(client: &Packet, answer: Answer, picture: &Picture) -> std::io::Result<()> {
+    let (reply, payload) = match answer {
+        Answer::Status => match picture.take() {
+            Some(status) => (ControlReply::Status, Some(serde_json::to_vec(&status)?)),
+            None => return Ok(()),
+        },
+        Answer::Progress(line) => (ControlReply::Progress { line }, None),
+        Answer::Done(outcome) => (ControlReply::Done(outcome), None),
+    };
+    let bytes = serde_json::to_vec(&reply)?;
+    match payload {
+        Some(payload) => {
+            let sealed = sys::memfd::seal("status", &payload)?;
+            client.send(&bytes, &[sealed.as_fd()]).await
+        }
+        None => client.send(&bytes, &[]).await,
+    }
+}

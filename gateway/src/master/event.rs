@@ -1,0 +1,53 @@
+//! What reaches the master's loop.
+
+use super::{control::Replies, roles::RoleKind};
+use crate::{
+    model::{GenerationId, TenantName},
+    sys::process::Exit,
+    wire::{ControlRequest, FromLog, FromProxy},
+};
+
+/// One thing that happened. Only the loop changes state; whoever waits for something sends one of these.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// SIGTERM or SIGINT.
+    Terminate,
+    /// SIGHUP.
+    Reload,
+    /// SIGCHLD: a stray may have been re-parented to us and ended.
+    Child,
+    /// A child ended and was reaped.
+    Exited {
+        /// Which.
+        who: Who,
+        /// Its attempt.
+        attempt: u32,
+        /// How.
+        exit: Exit,
+        /// What its shim had to say, if it never became the worker.
+        report: Option<String>,
+    },
+    /// A fact from the proxy.
+    Proxy(u32, FromProxy),
+    /// A fact from the log role.
+    Log(u32, FromLog),
+    /// A role's link closed or broke, of this attempt.
+    LinkLost(RoleKind, u32),
+    /// An operator asks.
+    Control(ControlRequest, Replies),
+}
+
+/// A child.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Who {
+    /// One of our own.
+    Role(RoleKind),
+    /// A tenant's worker.
+    Worker(TenantName, GenerationId),
+    /// A tenant's migration.
+    Migration(TenantName, GenerationId),
+    /// The copy before a migration.
+    Snapshot(TenantName, GenerationId),
+    /// The copy back.
+    Restore(TenantName, GenerationId),
+}

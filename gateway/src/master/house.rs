@@ -1,0 +1,344 @@
+//! The house: everything the master knows and owns, and the loop that it lives in.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use super::{
+    certificates::{CaError, LocalCa},
+    control,
+    event::Event,
+    farewell::Farewell,
+    ports::Ports,
+    records::{Numbers, Records},
+    roles::{Facts, Log, Proxy, Role, RoleKind},
+    seat::Seat,
+    watch::{Look, Watch},
+};
+use crate::{
+    machine::{
+        Now,
+        backoff::Pace,
+        tenant,
+        worker::{self, Settings},
+    },
+    model::{Gateway, GenerationId, Rejection, TenantName},
+    sys::{
+        self,
+        files::{Lock, LockError, Signature},
+        listen::ListenError,
+    },
+    wire::{ListenerKind, Status},
+};
+
+/// Told to whoever runs the master in the foreground.
+pub type Announce = Box<dyn FnMut(&Gateway, &Status)>;
+
+/// Why the house cannot be opened. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A folder or file of ours.
+    #[error("{path}: {1}", path = .0.display())]
+    State(PathBuf, std::io::Error),
+    /// Another landlord has the state.
+    #[error("{path}: {1}", path = .0.display())]
+    Lock(PathBuf, LockError),
+    /// A public socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The local CA.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// Something of the system: a pipe, a runtime, a signal handler.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+/// Everything the master knows and owns.
+pub(super) struct House {
+    pub(super) gateway: Gateway,
+    pub(super) started: Instant,
+    pub(super) since: jiff::Timestamp,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) seats: BTreeMap<TenantName, Seat>,
+    pub(super) records: Records,
+    pub(super) numbers: Numbers,
+    pub(super) ports: Ports,
+    pub(super) ca: LocalCa,
+    pub(super) listeners: Vec<(ListenerKind, u32, OwnedFd)>,
+    pub(super) cores: u32,
+    pub(super) proxy: Proxy,
+    pub(super) log: Log,
+    /// The access log's pipe: (read, write).
+    pub(super) access: (OwnedFd, OwnedFd),
+    pub(super) epoch: u64,
+    /// A tenant's route changed since the last table.
+    pub(super) unpublished: bool,
+    /// The set of hosts changed since the last certificates.
+    pub(super) uncertified: bool,
+    pub(super) rejected: Vec<Rejection>,
+    /// The last sentence about a tenant that could not be let in, so that it is logged once.
+    pub(super) outside: Option<String>,
+    /// Whether the tenants folder was read since the start.
+    pub(super) looked: bool,
+    /// What landlord.toml looked like when it was read last.
+    pub(super) gateway_signature: Option<Signature>,
+    /// Sentences about the house itself, by what they are about.
+    pub(super) notices: BTreeMap<&'static str, String>,
+    pub(super) watch: Watch,
+    pub(super) watchers: Vec<(Option<TenantName>, control::Replies)>,
+    /// What a change means for those who watch was not told yet.
+    pub(super) untold: bool,
+    /// Facts about tenants that wait to be carried to their machines.
+    pub(super) inbox: VecDeque<(TenantName, tenant::Event)>,
+    /// Workers that may start when others have: a thundering herd helps nobody.
+    pub(super) queue: VecDeque<(TenantName, GenerationId, u32)>,
+    pub(super) announce: Option<Announce>,
+    pub(super) farewell: Farewell,
+    _lock: Lock,
+}
+
+/// Opens the house, runs it until it is told to stop, and leaves no process behind.
+///
+/// # Errors
+/// It cannot be opened: a port is taken, the state is another's, a folder cannot be made.
+pub fn run(gateway: Gateway, announce: Announce) -> Result<(), OpenError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| OpenError::System("the event loop", e))?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (events, mut inbox) = mpsc::unbounded_channel();
+        let mut house = House::open(gateway, announce, events)?;
+        house.live(&mut inbox).await
+    })
+}
+
+impl House {
+    fn open(gateway: Gateway, announce: Announce, events: mpsc::UnboundedSender<Event>) -> Result<Self, OpenError> {
+        sys::spawn::init().map_err(|e| OpenError::System("/proc/self/exe", e))?;
+        sys::process::become_subreaper().map_err(|e| OpenError::System("becoming the subreaper", e))?;
+        sys::process::raise_nofile_limit().map_err(|e| OpenError::System("the limit of descriptors", e))?;
+        let made = |path: PathBuf, mode| {
+            sys::files::make_private_dir(&path, mode).map_err(|e| OpenError::State(path.clone(), e))?;
+            Ok::<_, OpenError>(path)
+        };
+        // Tenants with uids of their own must be able to pass through to their folders, and see nothing on the way.
+        let passage = if gateway.users.is_some() { 0o711 } else { 0o700 };
+        let state = made(gateway.state.clone(), passage)?;
+        let path = state.join("lock");
+        let lock = sys::files::lock(&path).map_err(|e| OpenError::Lock(path, e))?;
+        made(state.join("tenants"), passage)?;
+        made(state.join("backups"), 0o700)?;
+        let certificates = made(state.join("certs"), 0o700)?;
+        let logs = made(state.join("logs"), 0o700)?;
+        if let Some((uid, gid)) = RoleKind::Log.identity() {
+            std::os::unix::fs::lchown(&logs, Some(uid), Some(gid)).map_err(|e| OpenError::State(logs, e))?;
+        }
+        made(gateway.run.clone(), 0o711)?;
+        made(gateway.run.join("workers"), 0o711)?;
+        let folder = made(state.join("records"), 0o700)?;
+        let mut records = Records::open(folder.clone()).map_err(|e| OpenError::State(folder, e))?;
+        if let Some(range) = gateway.users.filter(|_| sys::identity::is_root()) {
+            records.adopt(&state.join("tenants"), range);
+        }
+
+        let numbers = Numbers::open(state.join("generation"), records.all().is_empty());
+        if sys::identity::is_root() && gateway.users.is_none() {
+            tracing::warn!("workers run as root: a [users] in landlord.toml gives each tenant a user of its own");
+        }
+        let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+        let listeners = listen(&gateway, cores)?;
+        let ca = LocalCa::open(&certificates)?;
+        let socket = gateway.run.join("control.sock");
+        let operators = control::open(&socket).map_err(|e| OpenError::State(socket, e))?;
+        tokio::task::spawn_local(control::serve(operators, events.clone()));
+        subscribe(&events).map_err(|e| OpenError::System("signals", e))?;
+        let watch = Watch::new(&gateway.tenants, gateway.file.as_deref());
+        let access = sys::spawn::pipe().map_err(|e| OpenError::System("the access log's pipe", e))?;
+        let proxy = Proxy { role: Role::new(RoleKind::Proxy, role_settings(1)), facts: Facts::default() };
+        Ok(Self {
+            started: Instant::now(),
+            since: jiff::Timestamp::now(),
+            events,
+            seats: BTreeMap::new(),
+            records,
+            numbers,
+            ports: Ports::new(&gateway),
+            ca,
+            listeners,
+            cores,
+            proxy,
+            log: Role::new(RoleKind::Log, role_settings(2)),
+            access,
+            epoch: 0,
+            unpublished: true,
+            uncertified: true,
+            rejected: Vec::new(),
+            outside: None,
+            looked: false,
+            gateway_signature: gateway.file.as_deref().and_then(|file| sys::files::signature(file).ok().flatten()),
+            notices: BTreeMap::new(),
+            watch,
+            watchers: Vec::new(),
+            untold: false,
+            inbox: VecDeque::new(),
+            queue: VecDeque::new(),
+            announce: Some(announce),
+            farewell: Farewell::default(),
+            gateway,
+            _lock: lock,
+        })
+    }
+
+    /// Time as the machines count it.
+    pub(super) fn now(&self) -> Now {
+        Now(self.started.elapsed())
+    }
+
+    async fn live(&mut self, events: &mut mpsc::UnboundedReceiver<Event>) -> Result<(), OpenError> {
+        self.open_shop();
+        loop {
+            self.settle();
+            if self.farewell.is_over() {
+                return Ok(());
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                event = events.recv() => {
+                    if let Some(event) = event {
+                        self.on(event);
+                    }
+                    // What else is here already is taken in the same round, so that it is published once.
+                    while let Ok(event) = events.try_recv() {
+                        self.on(event);
+                    }
+                }
+                look = self.watch.changed(), if !self.farewell.has_begun() => match look {
+                    Look::Files => self.look(),
+                    Look::Slow => self.look_slowly(),
+                },
+                () = tokio::time::sleep(deadline) => self.on_time(),
+            }
+        }
+    }
+
+    /// Roles first, then what the files say.
+    fn open_shop(&mut self) {
+        let now = self.now();
+        let actions = self.log.worker.on(worker::Event::Start, now);
+        self.act_for_role(RoleKind::Log, actions);
+        let actions = self.proxy.role.worker.on(worker::Event::Start, now);
+        self.act_for_role(RoleKind::Proxy, actions);
+        self.look();
+    }
+
+    fn on(&mut self, event: Event) {
+        match event {
+            Event::Terminate => self.say_farewell(),
+            Event::Reload => drop(self.reload(false)),
+            Event::Child => self.reap_strangers(),
+            Event::Exited { who, attempt, exit, report } => self.on_exit(who, attempt, exit, report),
+            Event::Proxy(attempt, fact) => self.on_proxy(attempt, fact),
+            Event::Log(attempt, fact) => self.on_log(attempt, fact),
+            Event::LinkLost(kind, attempt) => self.on_link_lost(kind, attempt),
+            Event::Control(request, replies) => self.on_control(request, replies),
+        }
+    }
+
+    /// Carries on until nothing is left to be done now, then tells the proxy and those who watch.
+    fn settle(&mut self) {
+        loop {
+            while let Some((name, event)) = self.inbox.pop_front() {
+                self.on_tenant(&name, event);
+            }
+            self.start_queued();
+            self.publish();
+            let stepped = self.proceed_with_farewell();
+            if self.inbox.is_empty() && !stepped {
+                break;
+            }
+        }
+        self.tell_watchers();
+        self.announce_once();
+    }
+
+    fn on_time(&mut self) {
+        let now = self.now();
+        let due = |deadline: Option<Now>| deadline.is_some_and(|at| at <= now);
+        for kind in [RoleKind::Log, RoleKind::Proxy] {
+            let worker = self.role_worker(kind);
+            if due(worker.deadline()) {
+                let actions = worker.on(worker::Event::Timer, now);
+                self.act_for_role(kind, actions);
+            }
+        }
+        for (name, seat) in &self.seats {
+            if due(seat.machine.deadline()) {
+                self.inbox.push_back((name.clone(), tenant::Event::Timer));
+            }
+        }
+    }
+
+    /// Until something must be done although nothing happens.
+    fn deadline(&self) -> Duration {
+        let machines = self.seats.values().filter_map(|seat| seat.machine.deadline());
+        let roles = [self.log.worker.deadline(), self.proxy.role.worker.deadline(), self.farewell.deadline()];
+        // While others wait for their turn, a slow start frees a place by growing old.
+        let now = self.now();
+        let waited_for = self.seats.values().filter(|_| !self.queue.is_empty()).filter_map(|seat| seat.slow_at(now));
+        let first = machines.chain(roles.into_iter().flatten()).chain(waited_for).min();
+        first.map_or(Duration::from_secs(3600), |at| at.0.saturating_sub(self.started.elapsed()))
+    }
+}
+
+fn listen(gateway: &Gateway, cores: u32) -> Result<Vec<(ListenerKind, u32, OwnedFd)>, ListenError> {
+    let mut listeners = Vec::new();
+    let https = gateway.listen.https.iter().map(|addr| (ListenerKind::Https, *addr));
+    let http = gateway.listen.http.iter().map(|addr| (ListenerKind::Http, *addr));
+    for (kind, addr) in https.chain(http) {
+        for (core, socket) in (0..).zip(sys::listen::public(addr, cores)?) {
+            listeners.push((kind, core, socket));
+        }
+    }
+    Ok(listeners)
+}
+
+fn role_settings(seed: u64) -> Settings {
+    Settings {
+        start_timeout: Duration::from_secs(10),
+        stop_timeout: Duration::from_secs(10),
+        failures: 1,
+        seed,
+        exits_are_final: false,
+        pace: Pace::ROLE,
+    }
+}
+
+fn subscribe(events: &mpsc::UnboundedSender<Event>) -> std::io::Result<()> {
+    let kinds: [(SignalKind, fn() -> Event); 4] = [
+        (SignalKind::terminate(), || Event::Terminate),
+        (SignalKind::interrupt(), || Event::Terminate),
+        (SignalKind::hangup(), || Event::Reload),
+        (SignalKind::child(), || Event::Child),
+    ];
+    for (kind, event) in kinds {
+        let (mut signals, events) = (signal(kind)?, events.clone());
+        tokio::task::spawn_local(async move {
+            while signals.recv().await.is_some() {
+                if events.send(event()).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,347 @@
+//! What a generation holds for its whole life: its settings, its port, its socket, and the process of the present attempt.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    child::Child,
+    event::{Event, Who},
+    folder::ROOMS,
+    plan,
+    ports::Ports,
+    roles::RoleKind,
+};
+use crate::{
+    machine::Now,
+    model::{BackendAddress, Digest, Gateway, GenerationId, Listen, Tenant},
+    sys::{
+        self,
+        spawn::{Program, Spawn},
+    },
+    wire::Plan,
+};
+
+/// Numbers of the shim's descriptors: the socket is 3 by the systemd protocol.
+const SOCKET_FD: i32 = 3;
+const PLAN_FD: i32 = 4;
+const REPORT_FD: i32 = 5;
+
+/// `$1` is the tenant's data, `$2` its copy. The five newest copies are kept.
+const SNAPSHOT: &str = r#"set -e
+test -d "$1" || exit 0
+rm -rf -- "$2.part"
+cp -aT -- "$1" "$2.part"
+mv -T -- "$2.part" "$2"
+cd -- "$(dirname -- "$2")"
+ls | grep -x 'before-[0-9]*' | sort -t- -k2,2n | head -n -5 | xargs -r rm -rf -- || true"#;
+
+/// The way back. It may have been broken off at any point before: what was half copied then is no part of the data, nor is
+/// anything that the tenant put there under that name.
+const RESTORE: &str = r#"set -e
+test -d "$2" || exit 0
+rm -rf -- "$1.restored"
+cp -aT -- "$2" "$1.restored"
+if test -e "$1" && test ! -e "$2.failed"; then mv -T -- "$1" "$2.failed"; fi
+mv -T -- "$1.restored" "$1""#;
+
+/// A generation's holdings.
+pub(super) struct Lease {
+    pub(super) generation: GenerationId,
+    pub(super) spec: Tenant,
+    /// Of `spec`.
+    pub(super) digest: Digest,
+    place: plan::Place,
+    /// Listening (`inherit`, `unix`), or bound only to keep others away between attempts (`port`).
+    socket: Option<OwnedFd>,
+    identity: Option<(u32, u32)>,
+    /// When its newest process was started.
+    pub(super) begun: Now,
+    pub(super) child: Option<Child>,
+    pub(super) task: Option<Child>,
+}
+
+/// Who must wait for what is being started.
+pub(super) struct Starter<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) output: &'a OwnedFd,
+    pub(super) events: &'a mpsc::UnboundedSender<Event>,
+}
+
+impl Lease {
+    /// Takes a port, or a socket's path, for a new generation.
+    ///
+    /// # Errors
+    /// A sentence for a person: no port is free, or the socket cannot be made.
+    pub(super) fn open(
+        generation: GenerationId,
+        (spec, digest): (&Tenant, &Digest),
+        identity: Option<(u32, u32)>,
+        gateway: &Gateway,
+        ports: &mut Ports,
+    ) -> Result<Self, String> {
+        let no_port = || {
+            let (first, last) = (gateway.ports.first, gateway.ports.last);
+            format!("no port between {first} and {last} is free: widen [ports] in landlord.toml")
+        };
+        let (place, socket) = match spec.app.listen {
+            Listen::Inherit => {
+                let (port, socket) = ports.take(sys::listen::worker_tcp).ok_or_else(no_port)?;
+                (plan::Place::Port(port), socket)
+            }
+            Listen::Port => {
+                let (port, socket) = ports.take(sys::listen::reserve_tcp).ok_or_else(no_port)?;
+                (plan::Place::Port(port), socket)
+            }
+            Listen::Unix => {
+                let path = gateway.run.join("workers").join(format!("{}-{generation}.sock", spec.name));
+                let proxy = RoleKind::Proxy.identity().map_or_else(|| sys::identity::own().0, |(uid, _)| uid);
+                let socket = sys::listen::worker_unix(&path, proxy).map_err(|e| format!("{}: {e}", path.display()))?;
+                (plan::Place::Unix(path), socket)
+            }
+        };
+        let (spec, digest) = (spec.clone(), digest.clone());
+        let (socket, begun) = (Some(socket), Now::default());
+        Ok(Self { generation, spec, digest, place, socket, identity, begun, child: None, task: None })
+    }
+
+    /// Where the proxy finds it.
+    pub(super) fn address(&self) -> BackendAddress {
+        match &self.place {
+            plan::Place::Port(port) => BackendAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))),
+            plan::Place::Unix(path) => BackendAddress::Unix(path.file_name().map(PathBuf::from).unwrap_or_default()),
+        }
+    }
+
+    /// Its port, where it has one.
+    pub(super) fn port(&self) -> Option<u16> {
+        match self.place {
+            plan::Place::Port(port) => Some(port),
+            plan::Place::Unix(_) => None,
+        }
+    }
+
+    /// The line in the environment of each of its processes that tells them from any other generation's.
+    pub(super) fn marker(&self) -> String {
+        format!("LANDLORD_GENERATION={}", self.generation)
+    }
+
+    /// Starts the worker. Its socket stays ours too; one that it binds itself is released right before.
+    ///
+    /// # Errors
+    /// A sentence for a person.
+    pub(super) fn start(&mut self, attempt: u32, starter: &Starter<'_>) -> Result<u32, String> {
+        let hands = plan::hands_socket(&self.spec.app);
+        let socket = if hands {
+            let ours = self.socket.as_ref().ok_or("its socket is gone")?;
+            Some(ours.try_clone().map_err(|e| format!("its socket cannot be shared: {e}"))?)
+        } else {
+            self.socket = None;
+            None
+        };
+        let who = Who::Worker(self.spec.name.clone(), self.generation);
+        let command = self.spec.app.command.clone();
+        let child = self.shim(&command, socket, who, attempt, starter)?;
+        let pid = child.pid;
+        self.child = Some(child);
+        Ok(pid)
+    }
+
+    /// Runs the app's `migrate` command as the tenant, in its folder.
+    ///
+    /// # Errors
+    /// A sentence for a person.
+    pub(super) fn migrate(&mut self, starter: &Starter<'_>) -> Result<(), String> {
+        let command = self.spec.app.migrate.clone().ok_or("the app has no migrate command")?;
+        let who = Who::Migration(self.spec.name.clone(), self.generation);
+        self.task = Some(self.shim(&command, None, who, 0, starter)?);
+        Ok(())
+    }
+
+    fn shim(
+        &self,
+        command: &[String],
+        socket: Option<OwnedFd>,
+        who: Who,
+        attempt: u32,
+        starter: &Starter<'_>,
+    ) -> Result<Child, String> {
+        let gateway = starter.gateway;
+        let mut env = plan::environment(gateway, &self.spec, &self.place);
+        env.insert("LANDLORD_GENERATION".into(), self.generation.to_string());
+        let folder = plan::folder(gateway, &self.spec);
+        let plan = Plan {
+            argv: plan::argv(gateway, &self.spec.app, command, &env),
+            path: env.get("PATH").cloned().unwrap_or_default(),
+            dotenv: Some(folder.join(".env")),
+            dir: folder,
+            rooms: ROOMS.iter().map(PathBuf::from).collect(),
+            env,
+            extra: self.spec.env.clone(),
+            listen_fds: socket.is_some(),
+            identity: self.identity,
+            report: REPORT_FD,
+            die_with_parent: true,
+        };
+        let failed = |what: &str, e: std::io::Error| format!("{what}: {e}");
+        let bytes = serde_json::to_vec(&plan).map_err(|e| format!("the plan of its start: {e}"))?;
+        let sealed = sys::memfd::seal("plan", &bytes).map_err(|e| failed("the plan of its start", e))?;
+        let (report, theirs) = sys::spawn::pipe().map_err(|e| failed("a pipe", e))?;
+        let output = || starter.output.try_clone().map_err(|e| failed("its log", e));
+        let mut fds = vec![(sealed, PLAN_FD), (theirs, REPORT_FD)];
+        fds.extend(socket.map(|socket| (socket, SOCKET_FD)));
+        let child = sys::spawn::spawn(Spawn {
+            program: Program::ThisBinary,
+            args: vec!["exec".into(), "--plan".into(), PLAN_FD.to_string().into()],
+            env: Vec::new(),
+            fds,
+            stdin_null: true,
+            stdout: Some(output()?),
+            stderr: Some(output()?),
+            dir: None,
+            die_with_parent: true,
+        })
+        .map_err(|e| failed("its process cannot be started", e))?;
+        Child::watch(child, who, attempt, Some(report), starter.events.clone()).map_err(|e| failed("its process", e))
+    }
+
+    /// Its process has ended: a port that the worker bound itself is kept from others until the next attempt.
+    pub(super) fn ended(&mut self) {
+        self.child = None;
+        if let (None, Listen::Port, Some(port)) = (&self.socket, self.spec.app.listen, self.port()) {
+            // Best effort: lingering connections of the old process may hold it for a moment.
+            self.socket = sys::listen::reserve_tcp(port).ok();
+        }
+    }
+
+    /// Ends every process of this generation; those it can see are gone when this returns.
+    pub(super) fn kill(&self) {
+        let (tenant, generation) = (&self.spec.name, self.generation.0);
+        let root = self.child.as_ref().or(self.task.as_ref()).map(Child::handle);
+        match sys::process::kill_tree(root, self.marker().as_ref()) {
+            Ok(0) => {}
+            Ok(killed) => tracing::debug!(%tenant, generation, killed, "processes ended"),
+            Err(error) => tracing::error!(%tenant, generation, %error, "some of its processes cannot be ended"),
+        }
+    }
+
+    /// Whether what listens on its port is its own worker's: a neighbour may have been quicker. `Err` names the holder.
+    pub(super) fn check_listener(&self) -> Result<(), String> {
+        let (Listen::Port, Some((uid, _)), Some(port)) = (self.spec.app.listen, self.identity, self.port()) else {
+            return Ok(());
+        };
+        match sys::listen::listener_uid(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+            Ok(Some(holder)) if holder != uid => {
+                Err(format!("port {port} is held by uid {holder}, not by the worker's {uid}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the port and the socket's file back.
+    pub(super) fn close(self, ports: &mut Ports) {
+        match &self.place {
+            plan::Place::Port(port) => ports.release(*port),
+            plan::Place::Unix(path) => {
+                // One that is gone already needs no removing.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Copies the tenant's `instance/` to where the tenant cannot write, before a migration.
+    ///
+    /// # Errors
+    /// A sentence for a person.
+    pub(super) fn snapshot(&mut self, gateway: &Gateway, events: &mpsc::UnboundedSender<Event>) -> Result<(), String> {
+        let kept = gateway.state.join("backups").join(self.spec.name.as_str());
+        sys::files::make_private_dir(&kept, 0o700).map_err(|e| format!("{}: {e}", kept.display()))?;
+        self.copy(SNAPSHOT, gateway, Who::Snapshot(self.spec.name.clone(), self.generation), events)
+    }
+
+    /// Puts the snapshot back; what is replaced is kept beside it.
+    ///
+    /// # Errors
+    /// A sentence for a person.
+    pub(super) fn restore(&mut self, gateway: &Gateway, events: &mpsc::UnboundedSender<Event>) -> Result<(), String> {
+        self.copy(RESTORE, gateway, Who::Restore(self.spec.name.clone(), self.generation), events)
+    }
+
+    fn copy(
+        &mut self,
+        script: &str,
+        gateway: &Gateway,
+        who: Who,
+        events: &mpsc::UnboundedSender<Event>,
+    ) -> Result<(), String> {
+        let instance = plan::folder(gateway, &self.spec).join("instance");
+        let snapshot = snapshot_path(&gateway.state, &self.spec, self.generation);
+        let args = [Path::new("-c"), Path::new(script), Path::new("snapshot"), &instance, &snapshot];
+        let env = BTreeMap::from([("PATH", "/usr/bin:/bin")]);
+        let child = sys::spawn::spawn(Spawn {
+            program: Program::Path("/bin/sh".into()),
+            args: args.iter().map(|arg| arg.as_os_str().to_owned()).collect(),
+            env: env.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            fds: Vec::new(),
+            stdin_null: true,
+            stdout: None,
+            stderr: None,
+            dir: Some(gateway.state.clone()),
+            die_with_parent: true,
+        })
+        .map_err(|e| format!("the copy cannot be started: {e}"))?;
+        self.task = Some(Child::watch(child, who, 0, None, events.clone()).map_err(|e| e.to_string())?);
+        Ok(())
+    }
+}
+
+fn snapshot_path(state: &Path, spec: &Tenant, generation: GenerationId) -> PathBuf {
+    state.join("backups").join(spec.name.as_str()).join(format!("before-{generation}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_comes_back_whole_even_after_a_try_that_was_broken_off() {
+        let temp = tempfile::tempdir().unwrap();
+        let (data, copies) = (temp.path().join("instance"), temp.path().join("backups"));
+        fs::create_dir(&data).unwrap();
+        fs::create_dir(&copies).unwrap();
+        let run = |script: &str, generation: u32| {
+            let copy = copies.join(format!("before-{generation}"));
+            let args = [Path::new("-c"), Path::new(script), Path::new("snapshot"), &data, &copy];
+            assert!(std::process::Command::new("/bin/sh").args(args).status().unwrap().success());
+        };
+        for generation in 7..13 {
+            fs::write(data.join("app.db"), generation.to_string()).unwrap();
+            run(SNAPSHOT, generation);
+        }
+        assert!(!copies.join("before-7").exists() && copies.join("before-8").exists(), "five are kept");
+
+        fs::write(data.join("app.db"), "half migrated").unwrap();
+        fs::create_dir(temp.path().join("instance.restored")).unwrap();
+        fs::write(temp.path().join("instance.restored/torn"), "").unwrap();
+        run(RESTORE, 12);
+        let names = |path: &Path| fs::read_dir(path).unwrap().map(|at| at.unwrap().file_name()).collect::<Vec<_>>();
+        assert_eq!(
+            (names(&data), fs::read_to_string(data.join("app.db")).unwrap()),
+            (vec!["app.db".into()], "12".into())
+        );
+        assert_eq!(fs::read_to_string(copies.join("before-12.failed/app.db")).unwrap(), "half migrated");
+
+        // Broken off between its two renames.
+        fs::remove_dir_all(&data).unwrap();
+        run(RESTORE, 12);
+        assert_eq!(fs::read_to_string(data.join("app.db")).unwrap(), "12");
+    }
+}

@@ -1,0 +1,27 @@
+//! The master: owns every socket, child and wish; no HTTP, no TLS, no DNS.
+//!
+//! One thread, one loop: whatever happens reaches it as an event, and only it changes state. The decisions are in
+//! `crate::machine`; here they are carried out.
+
+mod certificates;
+mod child;
+mod control;
+mod event;
+mod farewell;
+mod files;
+mod folder;
+mod house;
+mod lease;
+mod operator;
+mod plan;
+mod ports;
+mod publish;
+mod records;
+mod roles;
+mod seat;
+mod staff;
+mod status;
+mod tenants;
+mod watch;
+
+pub use house::{Announce, OpenError, run};

@@ -1,0 +1,98 @@
+//! The route table and the certificates, told whole whenever something in them changed.
+
+use std::{collections::BTreeSet, os::fd::OwnedFd};
+
+use super::house::House;
+use crate::{
+    machine::tenant,
+    model::{Host, RouteTable, TenantRoute},
+    sys,
+    wire::ToProxy,
+};
+
+impl House {
+    /// Tells the proxy what changed since it was last told. A table waits until the one before it is applied: what changed
+    /// in between is one step then, and a proxy that is slow (or stopped) finds no heap of tables before it. Certificates
+    /// come after the routes, so that a host whose handshake succeeds is a host that is known.
+    pub(super) fn publish(&mut self) {
+        let nobody = self.proxy.role.child.is_none();
+        if self.unpublished && (nobody || self.proxy.facts.applied >= self.epoch) {
+            self.unpublished = false;
+            self.epoch += 1;
+            for seat in self.seats.values_mut() {
+                let revision = seat.machine.revision();
+                if seat.told.last().is_none_or(|(_, told)| *told != revision) {
+                    seat.told.push((self.epoch, revision));
+                }
+            }
+            if let Err(error) = self.tell_routes() {
+                tracing::error!(%error, "the routes cannot be told");
+            }
+        }
+        if self.uncertified && !self.unpublished {
+            self.uncertified = false;
+            self.tell_certificates();
+        }
+        if nobody && self.proxy.facts.applied < self.epoch {
+            self.carry_on_without_proxy();
+        }
+    }
+
+    /// With no proxy alive nobody routes by an older table and nothing is in flight: whoever waits for that (a stop, a
+    /// deploy) need not wait for a proxy to come back. The next one is told the whole table first of all.
+    fn carry_on_without_proxy(&mut self) {
+        self.proxy.facts.applied = self.epoch;
+        self.on_applied();
+        for (name, seat) in &self.seats {
+            let idle = seat.leases.keys().map(|generation| tenant::Event::Idle { generation: *generation });
+            self.inbox.extend(idle.map(|event| (name.clone(), event)));
+        }
+    }
+
+    /// Sends certificates for every host; new leaves are minted here.
+    pub(super) fn tell_certificates(&mut self) {
+        let hosts = self.seats.values().flat_map(|seat| &seat.spec.hosts);
+        let told = match self.ca.cover(hosts) {
+            Ok(set) => serde_json::to_vec(&set).map_err(std::io::Error::from),
+            Err(error) => Err(std::io::Error::other(error)),
+        };
+        match told.and_then(|bytes| sys::memfd::seal("certificates", &bytes)) {
+            Ok(sealed) => self.proxy.role.send(ToProxy::Certificates, vec![sealed]),
+            Err(error) => tracing::error!(%error, "the certificates cannot be told"),
+        }
+    }
+
+    /// Sends the whole table.
+    pub(super) fn tell_routes(&self) -> std::io::Result<()> {
+        let mut tenants: Vec<TenantRoute> = self.seats.values().map(|seat| seat.route(&self.gateway)).collect();
+        // A file that was renamed leaves a tenant that only ends what is in flight: its hosts are the new one's already.
+        let present = self.seats.values().filter(|seat| !seat.removed);
+        let owned: BTreeSet<&Host> = present.flat_map(|seat| &seat.spec.hosts).collect();
+        for (seat, route) in self.seats.values().zip(&mut tenants).filter(|(seat, _)| seat.removed) {
+            route.hosts.retain(|host| !owned.contains(host));
+            route.canonical = seat.spec.canonical.clone().filter(|host| !owned.contains(host));
+        }
+        let table = RouteTable { epoch: self.epoch, tenants };
+        let sealed: OwnedFd = sys::memfd::seal("routes", &serde_json::to_vec(&table)?)?;
+        self.proxy.role.send(ToProxy::Routes { epoch: self.epoch }, vec![sealed]);
+        Ok(())
+    }
+
+    /// Every core of the proxy routes by some epoch now: tenants learn which revision of theirs that was.
+    pub(super) fn on_applied(&mut self) {
+        let applied = self.proxy.facts.applied;
+        for (name, seat) in &mut self.seats {
+            // Epoch 0 stands for what the tenant was told before.
+            let newest = seat.told.iter().rev().find(|(epoch, _)| *epoch <= applied);
+            if let Some((_, revision)) = newest.copied().filter(|(epoch, _)| *epoch > 0) {
+                // The last one told stays, so that an unchanged revision is not told again.
+                let last = seat.told.last().copied();
+                seat.told.retain(|(epoch, _)| *epoch > applied);
+                if seat.told.is_empty() {
+                    seat.told.extend(last.map(|(_, revision)| (0, revision)));
+                }
+                self.inbox.push_back((name.clone(), tenant::Event::Applied { revision }));
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The helper processes, proxy and log: under the same supervision as any worker.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::mpsc;
+
+use super::event::{Event, Who};
+use crate::{
+    machine::worker::{Settings, Worker},
+    sys::{
+        self,
+        spawn::{Program, Spawn},
+    },
+    wire::{FromLog, FromProxy, Link, ToLog, ToProxy},
+};
+
+/// Which helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RoleKind {
+    /// Faces the internet.
+    Proxy,
+    /// Reads every worker's output.
+    Log,
+}
+
+impl RoleKind {
+    /// The hidden verb.
+    pub(super) fn verb(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Log => "log",
+        }
+    }
+
+    /// Uid and gid of the role where landlord is root: outside systemd's and subuid's ranges, and outside `[users]`.
+    /// `None`: landlord is not root, and everybody is whoever started it.
+    pub(super) fn identity(self) -> Option<(u32, u32)> {
+        sys::identity::is_root().then_some(match self {
+            Self::Proxy => (69_998, 69_998),
+            Self::Log => (69_999, 69_999),
+        })
+    }
+}
+
+/// One role: its supervision, its process, and the way to it.
+pub(super) struct Role<Out> {
+    pub(super) kind: RoleKind,
+    pub(super) worker: Worker,
+    pub(super) child: Option<super::child::Child>,
+    outbox: Option<mpsc::UnboundedSender<(Out, Vec<OwnedFd>)>>,
+    reader: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// What the proxy has told so far; forgotten when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) ready: bool,
+    pub(super) applied: u64,
+    /// When it last said anything; it counts every 10 s when there is nothing else.
+    pub(super) heard: Option<std::time::Instant>,
+}
+
+impl<Out: Serialize + 'static> Role<Out> {
+    pub(super) fn new(kind: RoleKind, settings: Settings) -> Self {
+        Self { kind, worker: Worker::new(settings), child: None, outbox: None, reader: None }
+    }
+
+    /// Starts the process with one end of a fresh link, and two tasks that move messages.
+    ///
+    /// # Errors
+    /// The link or the process cannot be made.
+    pub(super) fn spawn<In>(
+        &mut self,
+        attempt: u32,
+        events: &mpsc::UnboundedSender<Event>,
+        wrap: fn(u32, In) -> Event,
+    ) -> std::io::Result<u32>
+    where
+        In: DeserializeOwned + 'static,
+    {
+        let (ours, theirs) = sys::packet::pair()?;
+        let mut args: Vec<std::ffi::OsString> = vec![self.kind.verb().into(), "--link".into(), "3".into()];
+        if let Some((uid, gid)) = self.kind.identity() {
+            args.extend(["--uid".into(), uid.to_string().into(), "--gid".into(), gid.to_string().into()]);
+        }
+        let log_filter = std::env::var_os("LANDLORD_LOG").map(|filter| ("LANDLORD_LOG".into(), filter));
+        let child = sys::spawn::spawn(Spawn {
+            program: Program::ThisBinary,
+            args,
+            env: log_filter.into_iter().collect(),
+            fds: vec![(theirs, 3)],
+            stdin_null: true,
+            stdout: None,
+            stderr: None,
+            dir: None,
+            die_with_parent: true,
+        })?;
+        let pid = child.pid;
+        self.child = Some(super::child::Child::watch(child, Who::Role(self.kind), attempt, None, events.clone())?);
+        let link = std::rc::Rc::new(Link::<Out, In>::new(ours)?);
+        let (outbox, mut letters) = mpsc::unbounded_channel::<(Out, Vec<OwnedFd>)>();
+        self.outbox = Some(outbox);
+        let (kind, tell, reader) = (self.kind, events.clone(), link.clone());
+        self.reader = Some(tokio::task::spawn_local(async move {
+            loop {
+                match reader.recv().await {
+                    Ok(Some((message, _))) => drop(tell.send(wrap(attempt, message))),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(role = kind.verb(), %error, "a message that is none of ours");
+                        break;
+                    }
+                }
+            }
+            let _ = tell.send(Event::LinkLost(kind, attempt));
+        }));
+        tokio::task::spawn_local(async move {
+            while let Some((message, fds)) = letters.recv().await {
+                let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+                if let Err(error) = link.send(&message, &borrowed).await {
+                    tracing::debug!(role = kind.verb(), %error, "a message did not reach a role that is ending");
+                    break;
+                }
+            }
+        });
+        Ok(pid)
+    }
+
+    /// Sends in order; to a role that is not there, nothing: it is told all when it starts.
+    pub(super) fn send(&self, message: Out, fds: Vec<OwnedFd>) {
+        if let Some(outbox) = &self.outbox {
+            let _ = outbox.send((message, fds));
+        }
+    }
+
+    /// Closes the link: for the log role, the request to finish.
+    pub(super) fn hang_up(&mut self) {
+        self.outbox = None;
+        if let Some(reader) = self.reader.take() {
+            reader.abort();
+        }
+    }
+}
+
+/// The proxy with what it told.
+pub(super) struct Proxy {
+    pub(super) role: Role<ToProxy>,
+    pub(super) facts: Facts,
+}
+
+/// The log role.
+pub(super) type Log = Role<ToLog>;
+
+/// The proxy's messages as events.
+pub(super) fn from_proxy(attempt: u32, message: FromProxy) -> Event {
+    Event::Proxy(attempt, message)
+}
+
+/// The log role's messages as events.
+pub(super) fn from_log(attempt: u32, message: FromLog) -> Event {
+    Event::Log(attempt, message)
+}
