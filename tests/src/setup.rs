@@ -1,0 +1,147 @@
+//! What a test wants of its gateway before it starts: `landlord.toml`, tenants that are there already, the environment.
+
+use std::{fmt::Write, path::Path};
+
+use crate::{Landlord, binaries, ports::Ports};
+
+/// A gateway to be. [`Setup::start`] makes it.
+///
+/// Its zone is `apps.test`, its default app is the scripted worker (`[apps.scripted]`, on an inherited socket).
+#[derive(Clone, Debug)]
+pub struct Setup {
+    app: String,
+    keys: String,
+    tables: String,
+    scripted: String,
+    tenants: Vec<(String, String)>,
+    env: Vec<(String, String)>,
+    dotenvs: Vec<(String, String)>,
+    descriptors: Option<u32>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Setup {
+    /// Defaults only, and nobody let in yet.
+    pub fn new() -> Self {
+        Self {
+            app: "scripted".into(),
+            keys: String::new(),
+            tables: String::new(),
+            scripted: "listen = \"inherit\"\nhealth = \"/healthz\"\n".into(),
+            tenants: Vec::new(),
+            env: Vec::new(),
+            dotenvs: Vec::new(),
+            descriptors: None,
+        }
+    }
+
+    /// The app of a tenant that names none.
+    pub fn default_app(mut self, name: &str) -> Self {
+        self.app = name.into();
+        self
+    }
+
+    /// More top-level keys.
+    pub fn keys(mut self, toml: &str) -> Self {
+        self.keys.push_str(toml);
+        self.keys.push('\n');
+        self
+    }
+
+    /// More tables.
+    pub fn tables(mut self, toml: &str) -> Self {
+        self.tables.push_str(toml);
+        self.tables.push('\n');
+        self
+    }
+
+    /// All keys of `[apps.scripted]` but its command.
+    pub fn scripted(mut self, toml: &str) -> Self {
+        self.scripted = toml.into();
+        self
+    }
+
+    /// A tenant that is there from the start.
+    pub fn tenant(mut self, name: &str, toml: &str) -> Self {
+        self.tenants.push((name.into(), toml.into()));
+        self
+    }
+
+    /// A tenant's `.env` that is there from the start.
+    pub fn dotenv(mut self, name: &str, text: &str) -> Self {
+        self.dotenvs.push((name.into(), text.into()));
+        self
+    }
+
+    /// A variable of the gateway's own environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// So many descriptors for each of the gateway's processes, and no more.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
+    /// Starts the gateway in a folder of its own and waits until it answers its operator and its visitors.
+    #[track_caller]
+    pub fn start(self) -> Landlord {
+        Landlord::start_with(&self)
+    }
+
+    /// Makes the folder but starts nothing: for verbs that need no gateway, and for starts that fail.
+    #[track_caller]
+    pub fn prepare(self) -> Landlord {
+        Landlord::prepare(&self)
+    }
+
+    pub(crate) fn initial_tenants(&self) -> &[(String, String)] {
+        &self.tenants
+    }
+
+    pub(crate) fn initial_dotenvs(&self) -> &[(String, String)] {
+        &self.dotenvs
+    }
+
+    pub(crate) fn descriptor_limit(&self) -> Option<u32> {
+        self.descriptors
+    }
+
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.env
+    }
+
+    pub(crate) fn toml(&self, ports: &Ports) -> String {
+        let mut text = String::new();
+        let workers = ports.workers();
+        write!(
+            text,
+            "zone = \"apps.test\"\ntenants = \"tenants.d\"\nstate = \"state\"\napp = {:?}\n{}\n\
+             [listen]\nhttps = [\"127.0.0.1:{}\"]\nhttp = [\"127.0.0.1:{}\"]\n\n\
+             [ports]\nfirst = {}\nlast = {}\n\n\
+             [apps.scripted]\n{}\n{}\n",
+            self.app,
+            self.keys,
+            ports.https(),
+            ports.http(),
+            workers.start(),
+            workers.end(),
+            with_command(&binaries::program("scripted"), &self.scripted),
+            self.tables,
+        )
+        .expect("writing to a text cannot fail");
+        text
+    }
+}
+
+/// A command may be given by the test itself, to change it later.
+fn with_command(program: &Path, keys: &str) -> String {
+    if keys.contains("command") { keys.to_owned() } else { format!("command = [{program:?}]\n{keys}") }
+}

@@ -1,0 +1,121 @@
+//! What became of every request.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use super::{Kind, Load};
+use crate::client::{Response, Result};
+
+/// Counts and latencies of one crowd.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it connected.
+    pub kind: Kind,
+    /// Requests sent.
+    pub sent: u64,
+    /// Answered with 200 and the right body.
+    pub ok: u64,
+    /// Every other status, and how often.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Every failure without an answer, in words, and how often.
+    pub errors: BTreeMap<String, u64>,
+    /// Which workers answered: pid, and how often.
+    pub workers: BTreeMap<String, u64>,
+    latencies: Vec<Duration>,
+}
+
+impl Report {
+    pub(super) fn new(load: &Load) -> Self {
+        Self {
+            kind: load.kind,
+            sent: 0,
+            ok: 0,
+            statuses: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            latencies: Vec::new(),
+        }
+    }
+
+    /// Counts one outcome; whether it was a good one.
+    pub(super) fn count(&mut self, outcome: Result<Response>, id: Option<&String>, took: Duration) -> bool {
+        self.latencies.push(took);
+        match outcome {
+            Ok(answer) if answer.status == 200 => {
+                if let Some(pid) = answer.field("x-worker-pid") {
+                    *self.workers.entry(pid.to_owned()).or_default() += 1;
+                }
+                if id.is_none_or(|id| answer.text().contains(id.as_str())) {
+                    self.ok += 1;
+                    return true;
+                }
+                let error = "the answer to another request".to_owned();
+                *self.errors.entry(error).or_default() += 1;
+            }
+            Ok(answer) => *self.statuses.entry(answer.status).or_default() += 1,
+            Err(error) => *self.errors.entry(error.to_string()).or_default() += 1,
+        }
+        false
+    }
+
+    /// Everything sent that was not answered as it should have been.
+    pub fn lost(&self) -> u64 {
+        self.sent - self.ok
+    }
+
+    /// The latency that this share of the requests did not exceed; `1.0` is the worst.
+    pub fn quantile(&self, share: f64) -> Duration {
+        let mut sorted = self.latencies.clone();
+        sorted.sort_unstable();
+        let Some(last) = sorted.len().checked_sub(1) else { return Duration::ZERO };
+        sorted[(last as f64 * share).round() as usize]
+    }
+
+    /// Holds it to having lost nothing, of at least `least` requests.
+    #[track_caller]
+    pub fn assert_none_lost(&self, least: u64) {
+        assert!(self.sent >= least, "only {} requests were sent: {self}", self.sent);
+        assert_eq!(self.lost(), 0, "{self}");
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |share| self.quantile(share).as_secs_f64() * 1e3;
+        write!(f, "{:?}: sent {}, ok {}, lost {}", self.kind, self.sent, self.ok, self.lost())?;
+        write!(f, ", p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms", ms(0.5), ms(0.99), ms(1.0))?;
+        if !self.statuses.is_empty() {
+            write!(f, ", statuses {:?}", self.statuses)?;
+        }
+        if !self.errors.is_empty() {
+            write!(f, ", errors {:?}", self.errors)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{ClientError, Head};
+
+    fn answer(status: u16, body: &str) -> Result<Response> {
+        let head = Head { version: "HTTP/1.1".into(), status, fields: Vec::new() };
+        Ok(Response { status, head, body: body.into(), trailers: Vec::new() })
+    }
+
+    #[test]
+    fn every_outcome_but_the_right_answer_is_a_loss() {
+        let mut report = Report::new(&Load::new(Kind::Http2, 1));
+        let id = "a-1".to_owned();
+        report.sent = 4;
+        let took = Duration::from_millis;
+        assert!(report.count(answer(200, "this is a-1"), Some(&id), took(1)));
+        assert!(!report.count(answer(200, "this is a-2"), Some(&id), took(2)));
+        assert!(!report.count(answer(502, ""), Some(&id), took(3)));
+        assert!(!report.count(Err(ClientError::Timeout("x")), Some(&id), took(9)));
+        assert_eq!((report.ok, report.lost()), (1, 3));
+        assert_eq!(report.statuses, BTreeMap::from([(502, 1)]));
+        assert_eq!(report.quantile(1.0), took(9));
+        assert_eq!(report.quantile(0.5), took(3));
+    }
+}
