@@ -218,7 +218,14 @@ async fn the_common_grammar_of_env_files() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_line_is_named_and_the_old_generation_serves() {
-    let landlord = Setup::new().tenant("acme", "").dotenv("acme", "SECRET=good\n").start();
+    // By `hold` the old worker would be stopped first: the file is read before that.
+    for strategy in ["overlap", "hold"] {
+        keeps_the_last_good_dotenv(&format!("[deploy]\nstrategy = \"{strategy}\"\n")).await;
+    }
+}
+
+async fn keeps_the_last_good_dotenv(tenant: &str) {
+    let landlord = Setup::new().tenant("acme", tenant).dotenv("acme", "SECRET=good\n").start();
     let before = landlord.wait_state("acme", "running");
     for (text, line) in [
         ("SECRET=new\nthis is no setting\n", ".env:2"),
@@ -232,6 +239,8 @@ async fn a_bad_line_is_named_and_the_old_generation_serves() {
         assert_eq!(json(&landlord, "acme", "/generation").await["secret"], "good");
         assert!(!entry.reason.contains("hunter2"), "a secret is never shown: {}", entry.reason);
     }
+    assert!(landlord.landlord(&["restart", "acme"]).expect(1).said().contains(".env:1"), "a restart would stop it");
+    assert_eq!(landlord.entry("acme").pid, before.pid);
     landlord.write_dotenv("acme", "SECRET=mended\n");
     eventually_async("the mended one serves", async || {
         (json(&landlord, "acme", "/generation").await["secret"] == "mended").then_some(())

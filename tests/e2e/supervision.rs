@@ -244,6 +244,21 @@ fn a_worker_is_ended_with_all_its_children() {
     eventually("no zombies", || process::zombies(landlord.pid()).is_empty().then_some(()));
 }
 
+/// What was said while it was suspended counts when it is not any more, and was answered so.
+#[test]
+fn a_suspended_company_can_be_stopped_for_later() {
+    let landlord = Setup::new().tenant("acme", "suspended = true\n").start();
+    landlord.wait_state("acme", "suspended");
+    assert!(landlord.landlord(&["stop", "acme"]).expect(0).said().contains("stays stopped"));
+    landlord.drop_tenant("acme", "");
+    landlord.wait_state("acme", "stopped");
+    landlord.drop_tenant("acme", "suspended = true\n");
+    landlord.wait_state("acme", "suspended");
+    assert!(landlord.landlord(&["start", "acme"]).expect(1).said().contains("suspended = true"));
+    landlord.drop_tenant("acme", "");
+    landlord.wait_state("acme", "running");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_outlives_the_gateway() {
     let mut landlord = Setup::new().tenant("acme", "company = \"Acme Corp\"\n").tenant("beta", "").start();
