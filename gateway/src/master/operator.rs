@@ -32,11 +32,11 @@ impl House {
         let Some(seat) = self.seats.get_mut(name).filter(|seat| !seat.removed) else {
             return replies.done(false, self.unknown(name));
         };
+        let before = std::mem::replace(&mut seat.stopped, stopped);
+        let mut record = self.records.of(name);
+        record.stopped = stopped;
+        self.records.remember(name, record);
         if seat.spec.suspended {
-            seat.stopped = stopped;
-            let mut record = self.records.of(name);
-            record.stopped = stopped;
-            self.records.remember(name, record);
             let file = format!("`suspended = true` in {name}.toml");
             return if stopped {
                 replies.done(true, format!("{name} is suspended by its file; it stays stopped when {file} goes, too"))
@@ -51,10 +51,6 @@ impl House {
         } else {
             matches!(state, tenant::State::Running)
         };
-        let before = std::mem::replace(&mut seat.stopped, stopped);
-        let mut record = self.records.of(name);
-        record.stopped = stopped;
-        self.records.remember(name, record);
         if before == stopped && there {
             let word = if stopped { "stopped" } else { "running" };
             return replies.done(true, format!("{name} is {word} already"));

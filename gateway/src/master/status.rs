@@ -46,7 +46,7 @@ impl House {
         let dotenv = seat
             .wrong_dotenv
             .as_ref()
-            .map(|wrong| format!("its .env is wrong, the one before stays in force: {wrong}"));
+            .map(|wrong| format!("its .env is wrong, the worker goes on with the one before: {wrong}"));
         for also in seat.rejection.iter().chain(&dotenv) {
             if !reason.is_empty() {
                 reason.push_str("; ");
