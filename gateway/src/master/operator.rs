@@ -24,6 +24,7 @@ impl House {
                     Err(message) => replies.done(false, message),
                 }
             }
+            ControlRequest::Upgrade => replies.done(false, "an upgrade is not possible yet"),
         }
     }
 

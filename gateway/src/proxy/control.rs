@@ -236,6 +236,7 @@ impl Control {
                 self.start_when_complete()?;
                 self.tell_idle(true).await?;
             }
+            ToProxy::Retire => self.drain(Duration::from_secs(3600))?,
             ToProxy::Drain { deadline_ms } => self.drain(Duration::from_millis(deadline_ms))?,
         }
         Ok(())

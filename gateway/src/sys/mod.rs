@@ -8,6 +8,7 @@ pub mod memfd;
 pub mod packet;
 pub mod process;
 pub mod readiness;
+pub mod reexec;
 pub mod signals;
 pub mod spawn;
 

@@ -34,6 +34,12 @@ pub fn reset() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets in what was blocked while this process became another program ([`super::reexec`]).
+pub fn unblock() -> io::Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(())
+}
+
 /// Async-signal-safe. SIGKILL and SIGSTOP refuse: they know only the default.
 pub(super) fn reset_dispositions() {
     /// The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.

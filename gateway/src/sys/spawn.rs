@@ -214,7 +214,8 @@ impl Plan<'_> {
     }
 }
 
-fn this_binary() -> io::Result<&'static File> {
+/// The very file that we were started from.
+pub fn this_binary() -> io::Result<&'static File> {
     if THIS_BINARY.get().is_none() {
         let file = File::open("/proc/self/exe")?;
         // Where another thread was first, its file is the same.

@@ -38,6 +38,10 @@ pub enum ControlRequest {
         /// Do what the guard against mass removal held back.
         accept_removals: bool,
     },
+    /// Become a newer program and replace the proxy, without losing a request. fds: optionally the program to become (an open
+    /// file); without one, the file that the running program was started from, as it is now. The same program again
+    /// replaces the proxy only. Answered when the newest proxy serves, or when all is as before.
+    Upgrade,
 }
 
 /// Master → CLI. The status travels as a sealed memfd when it is large: fds then has it and `entries` is empty.

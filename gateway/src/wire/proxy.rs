@@ -50,6 +50,11 @@ pub enum ToProxy {
         /// The table's epoch.
         epoch: u64,
     },
+    /// Another proxy accepts from the same sockets now: accept no more, and exit 0 once the last connection has ended in its
+    /// own good time. The next answer on a kept connection says `Connection: close` (HTTP/2: GOAWAY in two steps, RFC 9113
+    /// section 6.8); idle ones are left to their timeout; bodies and upgraded connections to `drain_timeout` and
+    /// `upgrade_timeout` of their tenant, counted from here. Tables go on coming, and are answered as ever.
+    Retire,
     /// Stop accepting, finish what is in flight, exit 0.
     Drain {
         /// After this many milliseconds, cut what is left.
