@@ -17,6 +17,7 @@ pub mod binaries;
 pub mod client;
 pub mod hostile;
 mod landlord;
+pub mod machine;
 mod output;
 pub mod ports;
 pub mod process;

@@ -84,8 +84,29 @@ pub(super) enum Verb {
         #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
         lines: usize,
     },
+    /// What a tenant's systemd unit runs
+    #[command(hide = true)]
+    Unit {
+        #[command(subcommand)]
+        order: UnitOrder,
+    },
     #[command(flatten)]
     Role(Role),
+}
+
+/// What `landlord@NAME.service` is told.
+#[derive(Debug, Subcommand)]
+pub(super) enum UnitOrder {
+    /// Start the tenant, and wait until it serves, unless it is wanted already
+    Start {
+        /// The tenant
+        name: TenantName,
+    },
+    /// Stop the tenant, and remember it, unless landlord itself is stopping
+    Stop {
+        /// The tenant
+        name: TenantName,
+    },
 }
 
 /// What `landlord run` starts by itself.

@@ -57,6 +57,11 @@ pub(super) enum ClientError {
 }
 
 impl ClientError {
+    /// Nobody is there to ask.
+    pub(super) fn is_not_running(&self) -> bool {
+        matches!(self, Self::NotRunning { .. })
+    }
+
     /// What this means for scripts.
     pub(super) fn code(&self) -> ExitCode {
         match self {

@@ -15,6 +15,7 @@ mod run;
 mod status;
 mod table;
 mod tail;
+mod unit;
 
 use std::{path::Path, process::ExitCode};
 
@@ -25,7 +26,7 @@ use crate::{
     model::{Gateway, Rejection},
     wire::ControlRequest,
 };
-use arguments::{Arguments, Verb};
+use arguments::{Arguments, UnitOrder, Verb};
 
 /// Does what the command line says; the exit code is one of those that `landlord --help` lists.
 pub fn main() -> ExitCode {
@@ -57,6 +58,8 @@ pub fn main() -> ExitCode {
         Verb::Logs { name, access, follow, lines } => {
             with_gateway(config, |it| logs::logs(it, name.as_ref(), access, follow, lines))
         }
+        Verb::Unit { order: UnitOrder::Start { name } } => with_gateway(config, |it| unit::start(it, &name)),
+        Verb::Unit { order: UnitOrder::Stop { name } } => with_gateway(config, |it| unit::stop(it, &name)),
         Verb::Role(role) => roles::play(role),
     }
 }

@@ -50,4 +50,6 @@ pub(super) enum Who {
     Snapshot(TenantName, GenerationId),
     /// The copy back.
     Restore(TenantName, GenerationId),
+    /// An order to the tenants' units.
+    Units,
 }

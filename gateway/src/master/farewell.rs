@@ -50,6 +50,11 @@ impl Farewell {
     pub(super) fn deadline(&self) -> Option<Now> {
         self.deadline
     }
+
+    /// All of it together takes no longer, when the slowest worker takes `stop` to end.
+    pub(super) fn longest(&self, stop: Duration) -> Duration {
+        LAST_ANSWERS + LAST_TASKS + stop + LAST_LINES
+    }
 }
 
 impl House {
@@ -61,6 +66,8 @@ impl House {
         }
         tracing::info!("stopping");
         self.announce = None;
+        self.units.close();
+        self.report_farewell();
         for (_, replies) in self.watchers.drain(..) {
             replies.done(false, "landlord is stopping");
         }

@@ -21,6 +21,8 @@ use super::{
     records::{Numbers, Records},
     roles::{Facts, Log, Proxy, Role, RoleKind},
     seat::Seat,
+    service::Service,
+    units::Units,
     watch::{Look, Watch},
 };
 use crate::{
@@ -103,6 +105,9 @@ pub(super) struct House {
     pub(super) queue: VecDeque<(TenantName, GenerationId, u32)>,
     pub(super) announce: Option<Announce>,
     pub(super) farewell: Farewell,
+    /// Who started us, where that is a service manager.
+    pub(super) service: Service,
+    pub(super) units: Units,
     _lock: Lock,
 }
 
@@ -164,6 +169,7 @@ impl House {
         subscribe(&events).map_err(|e| OpenError::System("signals", e))?;
         let watch = Watch::new(&gateway.tenants, gateway.file.as_deref());
         let access = sys::spawn::pipe().map_err(|e| OpenError::System("the access log's pipe", e))?;
+        let service = Service::new();
         let proxy = Proxy { role: Role::new(RoleKind::Proxy, role_settings(1)), facts: Facts::default() };
         Ok(Self {
             started: Instant::now(),
@@ -194,6 +200,8 @@ impl House {
             queue: VecDeque::new(),
             announce: Some(announce),
             farewell: Farewell::default(),
+            units: Units::new(service.is_managed()),
+            service,
             gateway,
             _lock: lock,
         })
@@ -208,6 +216,7 @@ impl House {
         self.open_shop();
         loop {
             self.settle();
+            self.report();
             if self.farewell.is_over() {
                 return Ok(());
             }
@@ -244,7 +253,12 @@ impl House {
     fn on(&mut self, event: Event) {
         match event {
             Event::Terminate => self.say_farewell(),
-            Event::Reload => drop(self.reload(false)),
+            Event::Reload => {
+                self.begin_reload();
+                // What is wrong is told by `status`.
+                let _ = self.reload(false);
+                self.end_reload();
+            }
             Event::Child => self.reap_strangers(),
             Event::Exited { who, attempt, exit, report } => self.on_exit(who, attempt, exit, report),
             Event::Proxy(attempt, fact) => self.on_proxy(attempt, fact),
@@ -267,6 +281,7 @@ impl House {
                 break;
             }
         }
+        self.units.follow(&self.events);
         self.tell_watchers();
         self.announce_once();
     }
@@ -291,7 +306,7 @@ impl House {
     /// Until something must be done although nothing happens.
     fn deadline(&self) -> Duration {
         let machines = self.seats.values().filter_map(|seat| seat.machine.deadline());
-        let roles = [self.log.worker.deadline(), self.proxy.role.worker.deadline(), self.farewell.deadline()];
+        let roles = [self.log.worker.deadline(), self.proxy.role.worker.deadline(), self.farewell.deadline(), self.service.deadline()];
         // While others wait for their turn, a slow start frees a place by growing old.
         let now = self.now();
         let waited_for = self.seats.values().filter(|_| !self.queue.is_empty()).filter_map(|seat| seat.slow_at(now));

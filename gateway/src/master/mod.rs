@@ -19,9 +19,11 @@ mod publish;
 mod records;
 mod roles;
 mod seat;
+mod service;
 mod staff;
 mod status;
 mod tenants;
+mod units;
 mod watch;
 
 pub use house::{Announce, OpenError, run};

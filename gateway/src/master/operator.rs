@@ -16,6 +16,8 @@ impl House {
             }
             ControlRequest::Start { tenant } => self.set_stopped(&tenant, false, replies),
             ControlRequest::Stop { tenant } => self.set_stopped(&tenant, true, replies),
+            ControlRequest::UnitStart { tenant } => self.start_unit(&tenant, replies),
+            ControlRequest::UnitStop { tenant } => self.stop_unit(&tenant, replies),
             ControlRequest::Restart { tenant } => self.restart(&tenant, replies),
             ControlRequest::Reload { accept_removals } => {
                 let outcome = self.reload(accept_removals);
@@ -29,7 +31,7 @@ impl House {
     }
 
     /// An operator's word is kept before it is carried out: it holds across a restart of landlord.
-    fn set_stopped(&mut self, name: &TenantName, stopped: bool, replies: Replies) {
+    pub(super) fn set_stopped(&mut self, name: &TenantName, stopped: bool, replies: Replies) {
         let Some(seat) = self.seats.get_mut(name).filter(|seat| !seat.removed) else {
             return replies.done(false, self.unknown(name));
         };

@@ -169,6 +169,7 @@ impl House {
                     self.role_fact(kind, Fact::TreeGone { attempt });
                 }
             }
+            Who::Units => self.units.ended(exit),
             Who::Worker(name, generation) => self.on_worker_exit(&name, generation, attempt, reason),
             Who::Migration(name, generation) => {
                 self.on_task(name, generation, tenant::Task::Migrate, exit, &reason);
@@ -274,7 +275,7 @@ impl House {
         let leases = self.seats.values().flat_map(|seat| seat.leases.values());
         let workers = leases.flat_map(|lease| lease.child.iter().chain(&lease.task));
         let roles = [self.log.child.as_ref(), self.proxy.role.child.as_ref()].into_iter().flatten();
-        let known = workers.chain(roles).map(|child| child.pid).collect();
+        let known = workers.chain(roles).chain(self.units.child()).map(|child| child.pid).collect();
         if let Err(error) = sys::process::reap_strangers(&known) {
             tracing::error!(%error, "strays cannot be reaped");
         }

@@ -225,6 +225,9 @@ impl House {
     /// Says anew what is wanted of a tenant: its settings, an operator's word, or the end of the house.
     pub(super) fn wish(&mut self, name: &TenantName) {
         if let Some(wish) = self.wanted(name) {
+            if !self.farewell.has_begun() {
+                self.units.want(name, matches!(wish, Wish::Run { .. }));
+            }
             self.tell_tenant(name, tenant::Event::Want(wish));
         }
     }

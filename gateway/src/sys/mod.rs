@@ -5,6 +5,7 @@ pub mod files;
 pub mod identity;
 pub mod listen;
 pub mod memfd;
+pub mod notify;
 pub mod packet;
 pub mod process;
 pub mod readiness;

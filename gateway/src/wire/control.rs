@@ -28,6 +28,16 @@ pub enum ControlRequest {
         /// Which.
         tenant: TenantName,
     },
+    /// `systemctl start landlord@NAME`: as [`ControlRequest::Start`], but answered at once when it is wanted already.
+    UnitStart {
+        /// Which.
+        tenant: TenantName,
+    },
+    /// `systemctl stop landlord@NAME`: as [`ControlRequest::Stop`], unless it follows what landlord itself told the unit.
+    UnitStop {
+        /// Which.
+        tenant: TenantName,
+    },
     /// A deploy of the same settings. Answered when the new generation serves, or will not.
     Restart {
         /// Which.

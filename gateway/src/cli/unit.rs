@@ -1,0 +1,69 @@
+//! `landlord unit start|stop NAME`: what `landlord@NAME.service` runs. Hidden: people say `landlord start`, or `systemctl`.
+
+use std::process::{Command, ExitCode};
+
+use super::{
+    client::{Client, Reply},
+    exit, order, out,
+};
+use crate::{
+    model::{Gateway, TenantName},
+    sys::notify::{Manager, Word},
+    wire::ControlRequest,
+};
+
+/// Returns at once when the tenant is wanted already; else it is started, and waited for.
+pub(super) fn start(gateway: &Gateway, name: &TenantName) -> ExitCode {
+    let code = order::give(gateway, &ControlRequest::UnitStart { tenant: name.clone() });
+    if code == exit::DONE
+        && let Some(manager) = Manager::find()
+        && let Some(sentence) = sentence(gateway, name)
+    {
+        // A status that does not arrive is no reason to fail.
+        let _ = manager.tell(&[Word::Status(&sentence)]);
+    }
+    code
+}
+
+/// As `landlord stop`, which is remembered; when landlord itself is being stopped, nothing: that is nobody's wish about this
+/// tenant.
+pub(super) fn stop(gateway: &Gateway, name: &TenantName) -> ExitCode {
+    if house_is_closing() {
+        out::line("landlord itself is stopping: nothing is remembered");
+        return exit::DONE;
+    }
+    match Client::ask(gateway, &ControlRequest::Status { tenant: Some(name.clone()) }) {
+        Err(error) if error.is_not_running() => {
+            out::line("landlord is not running: nothing is to be stopped, and nothing is remembered");
+            exit::DONE
+        }
+        _ => order::give(gateway, &ControlRequest::UnitStop { tenant: name.clone() }),
+    }
+}
+
+fn house_is_closing() -> bool {
+    let says = |args: &[&str]| {
+        let said = Command::new("systemctl").args(args).output();
+        said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    if says(&["is-system-running"]) == "stopping" {
+        return true;
+    }
+    if says(&["show", "--value", "--property=ActiveState", "landlord.service"]) == "deactivating" {
+        return true;
+    }
+    // NUMBER UNIT TYPE STATE: a stop, or a restart, may wait for this very unit to be stopped first.
+    let jobs = says(&["list-jobs", "--no-legend", "landlord.service"]);
+    jobs.lines().any(|job| matches!(job.split_whitespace().nth(2), Some("stop" | "restart")))
+}
+
+/// What `systemctl status` shows beside the unit.
+fn sentence(gateway: &Gateway, name: &TenantName) -> Option<String> {
+    let client = Client::ask(gateway, &ControlRequest::Status { tenant: Some(name.clone()) }).ok()?;
+    let Ok(Reply::Status(status)) = client.reply() else { return None };
+    let entry = status.tenants.into_iter().next()?;
+    Some(match (entry.generation, entry.pid) {
+        (Some(generation), Some(pid)) => format!("{}: begun with generation {generation}, pid {pid}", entry.url),
+        _ => entry.url,
+    })
+}
