@@ -118,6 +118,9 @@ pub(super) enum Role {
         /// The link to the master, an inherited descriptor
         #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
         link: RawFd,
+        /// What it says goes to systemd's journal
+        #[arg(long)]
+        journal: bool,
         #[command(flatten)]
         identity: Identity,
     },
@@ -127,6 +130,9 @@ pub(super) enum Role {
         /// The link to the master, an inherited descriptor
         #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
         link: RawFd,
+        /// What it says, and what workers say, goes to systemd's journal
+        #[arg(long)]
+        journal: bool,
         #[command(flatten)]
         identity: Identity,
     },

@@ -8,14 +8,18 @@ use crate::{exec, log, proxy, sys};
 /// Becomes `role` for the rest of this process's life.
 pub(super) fn play(role: Role) -> ExitCode {
     match role {
-        Role::Proxy { link, identity } => on_link("proxy", link, |link| proxy::main(link, identity.pair())),
-        Role::Log { link, identity } => on_link("log", link, |link| log::main(link, identity.pair())),
+        Role::Proxy { link, journal, identity } => {
+            on_link("proxy", link, journal, |link| proxy::main(link, identity.pair()))
+        }
+        Role::Log { link, journal, identity } => {
+            on_link("log", link, journal, |link| log::main(link, identity.pair(), journal))
+        }
         Role::Exec { plan } => exec::main(plan),
     }
 }
 
-fn on_link(name: &str, number: i32, role: impl FnOnce(OwnedFd) -> ExitCode) -> ExitCode {
-    diary::open();
+fn on_link(name: &str, number: i32, journal: bool, role: impl FnOnce(OwnedFd) -> ExitCode) -> ExitCode {
+    diary::open(journal);
     let link: io::Result<OwnedFd> = sys::fd::inherited(number);
     match link {
         Ok(link) => {

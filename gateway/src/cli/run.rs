@@ -6,13 +6,13 @@ use super::{diary, exit, out, table};
 use crate::{
     master::{self, OpenError},
     model::Gateway,
-    sys::listen::ListenError,
+    sys::{self, listen::ListenError},
     wire::Status,
 };
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(gateway: Gateway) -> ExitCode {
-    diary::open();
+    diary::open(sys::journal::has_stderr());
     let file = gateway.file.clone();
     match master::run(gateway, Box::new(welcome)) {
         Ok(()) => ExitCode::SUCCESS,

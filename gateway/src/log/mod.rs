@@ -1,10 +1,12 @@
 //! The log role: reads every worker's output; bounded, rotated, followable.
 //!
-//! Each pipe is always read, whatever becomes of what is in it: a worker never waits for its log. When the master closes
+//! Each pipe is always read, whatever becomes of what is in it: a worker never waits for its log. Where landlord itself logs
+//! to systemd's journal, tenants' lines go there as well. When the master closes
 //! the link, what is left in the pipes is written, and the role ends.
 
 mod bucket;
 mod file;
+mod journal;
 mod lines;
 mod reader;
 mod shelf;
@@ -14,24 +16,30 @@ use std::{
     io,
     os::fd::{BorrowedFd, OwnedFd},
     process::ExitCode,
+    rc::Rc,
 };
 
 use tokio::{sync::mpsc, task::LocalSet};
 
 use crate::{
     sys::{
-        identity, process,
+        identity,
+        journal::Writer,
+        process,
         signals::{self, Signal},
     },
     wire::{FromLog, Link, LinkError, PROTOCOL, ToLog},
 };
+use file::Bounds;
+use journal::Journal;
 use shelf::Shelf;
 
 type MasterLink = Link<FromLog, ToLog>;
 
-/// Reads and writes until the master closes the link; as `identity` (uid, gid), if one is given.
-pub fn main(link: OwnedFd, identity: Option<(u32, u32)>) -> ExitCode {
-    match settle_in(identity).and_then(|()| run(link)) {
+/// Reads and writes until the master closes the link; as `identity` (uid, gid), if one is given; to the journal too, if it is
+/// `journaled`.
+pub fn main(link: OwnedFd, identity: Option<(u32, u32)>, journaled: bool) -> ExitCode {
+    match settle_in(identity).and_then(|()| run(link, journaled)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the log role ends");
@@ -52,22 +60,24 @@ fn settle_in(identity: Option<(u32, u32)>) -> io::Result<()> {
     }
 }
 
-fn run(link: OwnedFd) -> io::Result<()> {
+fn run(link: OwnedFd, journaled: bool) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let link = MasterLink::new(link)?;
-        match serve(&link).await {
+        let journal = journaled.then(|| Journal::new(Writer::default()));
+        match serve(&link, journal).await {
             Ok(()) | Err(LinkError::Gone) => Ok(()),
             Err(error) => Err(io::Error::other(error)),
         }
     })
 }
 
-async fn serve(link: &MasterLink) -> Result<(), LinkError> {
+async fn serve(link: &MasterLink, journal: Option<Rc<Journal>>) -> Result<(), LinkError> {
     let nothing: &[BorrowedFd<'_>] = &[];
     link.send(&FromLog::Hello { protocol: PROTOCOL }, nothing).await?;
     let (facts, mut told) = mpsc::unbounded_channel();
     let mut shelf = None;
+    let sending = journal.as_ref().map(Journal::start);
     loop {
         let received = tokio::select! {
             received = link.recv() => received,
@@ -83,7 +93,8 @@ async fn serve(link: &MasterLink) -> Result<(), LinkError> {
         match received {
             Ok(Some((ToLog::Hello { protocol, file_bytes, files }, mut fds))) => match fds.pop() {
                 Some(folder) if protocol == PROTOCOL => {
-                    shelf = Some(Shelf::new(folder, file_bytes, files, facts.clone()));
+                    let bounds = Bounds { folder: Rc::new(folder), bytes: file_bytes, files };
+                    shelf = Some(Shelf::new(bounds, journal.clone(), facts.clone()));
                     link.send(&FromLog::Ready, nothing).await?;
                 }
                 Some(_) => return Err(LinkError::Malformed(format!("protocol {protocol}, and we speak {PROTOCOL}"))),
@@ -101,6 +112,10 @@ async fn serve(link: &MasterLink) -> Result<(), LinkError> {
     }
     if let Some(shelf) = shelf {
         shelf.finish();
+    }
+    if let (Some(journal), Some(sending)) = (journal, sending) {
+        sending.abort();
+        journal.finish().await;
     }
     Ok(())
 }

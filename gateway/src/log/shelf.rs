@@ -13,6 +13,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     file::{Bounds, LogFile},
+    journal::Journal,
     reader::Reader,
     sink::Sink,
 };
@@ -36,6 +37,7 @@ pub(super) struct House {
 pub(super) struct Shelf {
     bounds: Bounds,
     house: Rc<House>,
+    journal: Option<Rc<Journal>>,
     tenants: HashMap<TenantName, Open>,
     access: Option<Open>,
 }
@@ -47,27 +49,22 @@ struct Open {
 }
 
 impl Shelf {
-    /// Logs below `folder`, each rotated at `bytes`, with `files` rotated ones beside it.
-    pub(super) fn new(folder: OwnedFd, bytes: u64, files: u32, facts: mpsc::UnboundedSender<FromLog>) -> Self {
+    /// Logs within `bounds`; tenants' lines go to `journal` too.
+    pub(super) fn new(bounds: Bounds, journal: Option<Rc<Journal>>, facts: mpsc::UnboundedSender<FromLog>) -> Self {
         let house = House {
             facts,
             origin: Instant::now(),
             scratch: RefCell::new(vec![0; 64 * 1024]),
             complained: RefCell::new(None),
         };
-        Self {
-            bounds: Bounds { folder: Rc::new(folder), bytes, files },
-            house: Rc::new(house),
-            tenants: HashMap::new(),
-            access: None,
-        }
+        Self { bounds, house: Rc::new(house), journal, tenants: HashMap::new(), access: None }
     }
 
     /// Reads a tenant's pipe from now on; an earlier pipe of it is read to its end.
     pub(super) fn open_tenant(&mut self, tenant: &TenantName, pipe: OwnedFd) -> io::Result<()> {
         self.close_tenant(tenant);
         let file = LogFile::new(self.bounds.clone(), format!("{tenant}.log"));
-        let sink = Sink::tenant(tenant.clone(), file, self.house.now());
+        let sink = Sink::tenant(tenant.clone(), file, self.journal.clone(), self.house.now());
         let open = Open::new(Reader::new(pipe, sink, self.house.clone())?);
         self.tenants.insert(tenant.clone(), open);
         Ok(())

@@ -1,10 +1,11 @@
 //! What becomes of the bytes of one pipe: a tenant's lines, or the proxies'.
 
-use std::{io, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use super::{
     bucket::Bucket,
     file::LogFile,
+    journal::Journal,
     lines::{self, Lines},
 };
 use crate::{model::TenantName, wire::FromLog};
@@ -28,11 +29,13 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    pub(super) fn tenant(tenant: TenantName, file: LogFile, now: Duration) -> Self {
+    /// A tenant's file and, where there is one, the journal.
+    pub(super) fn tenant(tenant: TenantName, file: LogFile, journal: Option<Rc<Journal>>, now: Duration) -> Self {
         let bucket = Bucket::new(RATE, now);
         Self::Tenant(TenantSink {
             tenant,
             file,
+            journal,
             bucket,
             lines: Lines::default(),
             grew: None,
@@ -76,11 +79,12 @@ impl Sink {
     }
 }
 
-/// A tenant's log: stamped, escaped, limited.
+/// A tenant's log: stamped, escaped, limited. The journal gets the same lines, raw, and stamps them itself.
 #[derive(Debug)]
 pub(super) struct TenantSink {
     tenant: TenantName,
     file: LogFile,
+    journal: Option<Rc<Journal>>,
     bucket: Bucket,
     lines: Lines,
     /// When the line that has not ended last grew.
@@ -120,13 +124,16 @@ impl Losses {
 impl TenantSink {
     fn take(&mut self, bytes: &[u8], now: Duration, stamp: &str) -> io::Result<()> {
         let (mut out, mut kept) = (Vec::new(), 0);
-        let (bucket, losses) = (&mut self.bucket, &mut self.losses);
+        let (bucket, losses, tenant, journal) = (&mut self.bucket, &mut self.losses, &self.tenant, &self.journal);
         self.lines.push(bytes, |line| {
             // The newline counts: a flood of empty lines is one too.
             let size = line.len() + 1;
             if bucket.take(size, now) {
                 kept += size;
                 lines::write(&mut out, stamp, line);
+                if let Some(journal) = journal {
+                    journal.line(tenant, line);
+                }
             } else {
                 losses.add(size, now);
             }
@@ -157,10 +164,14 @@ impl TenantSink {
         self.losses.for_master += std::mem::take(&mut self.losses.untold);
         if self.losses.unsaid > 0 {
             let mut out = Vec::new();
-            lines::write(&mut out, stamp, format!("landlord: {} bytes dropped", self.losses.unsaid).as_bytes());
+            let sentence = format!("landlord: {} bytes dropped", self.losses.unsaid);
+            lines::write(&mut out, stamp, sentence.as_bytes());
             // Where it cannot be said yet (a full disk), it is tried again, and the count goes on.
             self.losses.first = now;
             self.file.append(&out)?;
+            if let Some(journal) = &self.journal {
+                journal.warn(&self.tenant, &sentence);
+            }
             self.losses.unsaid = 0;
         }
         unended
@@ -175,6 +186,9 @@ impl TenantSink {
         }
         let mut out = Vec::new();
         lines::write(&mut out, stamp, &line);
+        if let Some(journal) = &self.journal {
+            journal.line(&self.tenant, &line);
+        }
         self.append(&out, line.len(), now)
     }
 }
@@ -224,7 +238,7 @@ mod tests {
     }
 
     fn tenant(folder: &Path) -> Sink {
-        Sink::tenant("acme".parse().unwrap(), file(folder, "acme.log", 100_000_000), Duration::ZERO)
+        Sink::tenant("acme".parse().unwrap(), file(folder, "acme.log", 100_000_000), None, Duration::ZERO)
     }
 
     fn text(folder: &Path, name: &str) -> String {

@@ -9,12 +9,23 @@ use std::{
 };
 
 use super::*;
-use crate::{model::TenantName, sys::packet};
+use crate::{
+    model::TenantName,
+    sys::{
+        journal::tests::{Journald, value},
+        packet,
+    },
+};
 
 type RoleLink = Link<ToLog, FromLog>;
 
 /// Runs the role and `play`, the master's side, until the master has hung up and the role has ended.
 async fn with_role(folder: &Path, play: impl AsyncFnOnce(&RoleLink)) {
+    with_journaled_role(folder, None, play).await;
+}
+
+/// The same, with a journal.
+async fn with_journaled_role(folder: &Path, journal: Option<Rc<Journal>>, play: impl AsyncFnOnce(&RoleLink)) {
     let (ours, theirs) = packet::pair().unwrap();
     let (master, role) = (RoleLink::new(ours).unwrap(), MasterLink::new(theirs).unwrap());
     let hello = ToLog::Hello { protocol: PROTOCOL, file_bytes: 1 << 20, files: 2 };
@@ -25,7 +36,7 @@ async fn with_role(folder: &Path, play: impl AsyncFnOnce(&RoleLink)) {
         play(&master).await;
         drop(master);
     };
-    let role = async { serve(&role).await.unwrap() };
+    let role = async { serve(&role, journal).await.unwrap() };
     LocalSet::new().run_until(async { tokio::join!(master, role) }).await;
 }
 
@@ -121,4 +132,63 @@ async fn strange_messages_harm_nobody() {
     })
     .await;
     assert_eq!(lines(dir.path(), "acme.log"), ["still here"]);
+}
+
+#[tokio::test]
+async fn the_journal_gets_what_the_files_get_but_no_access_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let sockets = tempfile::tempdir().unwrap();
+    let path = sockets.path().join("socket");
+    let journald = Journald::at(&path);
+    with_journaled_role(dir.path(), Some(Journal::new(Writer::to(path))), async |master| {
+        let mut acme = open(master, ToLog::Tenant { tenant: acme() }).await;
+        let mut access = open(master, ToLog::Access).await;
+        acme.write_all(b"<4>careful\n\xff\0\nlast words").unwrap();
+        access.write_all(b"{\"status\":200}\n").unwrap();
+        std::mem::forget((acme, access));
+    })
+    .await;
+    assert_eq!(fs::read(dir.path().join("acme.log")).unwrap().iter().filter(|byte| **byte == b'\n').count(), 3);
+    let told: Vec<_> = journald.waiting();
+    let told: Vec<_> =
+        told.iter().map(|it| (value(it, "TENANT"), value(it, "PRIORITY"), value(it, "MESSAGE"))).collect();
+    let acme: &[u8] = b"acme";
+    assert_eq!(told, [(acme, &b"4"[..], &b"careful"[..]), (acme, b"6", b"\xff\0"), (acme, b"6", b"last words")]);
+}
+
+#[tokio::test]
+async fn a_flood_is_cut_before_the_journal_and_told_in_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let sockets = tempfile::tempdir().unwrap();
+    let path = sockets.path().join("socket");
+    let journald = std::cell::RefCell::new((Journald::at(&path), Vec::new()));
+    with_journaled_role(dir.path(), Some(Journal::new(Writer::to(path))), async |master| {
+        let mut acme = open(master, ToLog::Tenant { tenant: acme() }).await;
+        let flood = std::thread::spawn(move || {
+            let line = [vec![b'x'; 9_999], vec![b'\n']].concat();
+            (0..2000).for_each(|_| acme.write_all(&line).unwrap());
+        });
+        // A journald that reads: the share of the rate is what cuts the flood, and nothing else.
+        let told = loop {
+            tokio::select! {
+                message = master.recv() => break message.unwrap().unwrap().0,
+                () = tokio::time::sleep(std::time::Duration::from_millis(1)) => {}
+            }
+            let (journald, seen) = &mut *journald.borrow_mut();
+            seen.extend(journald.waiting());
+        };
+        assert!(matches!(told, FromLog::Dropped { .. }), "{told:?}");
+        flood.join().unwrap();
+    })
+    .await;
+    let (journald, mut seen) = journald.into_inner();
+    seen.extend(journald.waiting());
+    // How much it was depends on the machine's speed, and so does whether the file was rotated.
+    let files = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let text: Vec<String> = files.flat_map(|file| lines(dir.path(), &file)).collect();
+    let written = text.iter().filter(|line| line.starts_with('x')).count();
+    let journaled = seen.iter().filter(|it| value(it, "MESSAGE").starts_with(b"x")).count();
+    assert_eq!(journaled, written, "the same lines");
+    assert!((100..2000).contains(&written), "{written}");
+    assert!(seen.iter().any(|it| value(it, "MESSAGE").ends_with(b" bytes dropped") && value(it, "PRIORITY") == b"4"));
 }

@@ -84,6 +84,10 @@ impl<Out: Serialize + 'static> Role<Out> {
         if let Some((uid, gid)) = self.kind.identity() {
             args.extend(["--uid".into(), uid.to_string().into(), "--gid".into(), gid.to_string().into()]);
         }
+        // A role's environment is empty, so it cannot find this out by itself.
+        if sys::journal::has_stderr() {
+            args.push("--journal".into());
+        }
         let log_filter = std::env::var_os("LANDLORD_LOG").map(|filter| ("LANDLORD_LOG".into(), filter));
         let child = sys::spawn::spawn(Spawn {
             program: Program::ThisBinary,

@@ -3,6 +3,7 @@
 pub mod fd;
 pub mod files;
 pub mod identity;
+pub mod journal;
 pub mod listen;
 pub mod memfd;
 pub mod notify;
