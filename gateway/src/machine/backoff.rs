@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::Now;
 
 /// How fast attempts follow each other.
@@ -37,7 +39,7 @@ impl Pace {
 }
 
 /// What follows a bad end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Until the next attempt.
     pub delay: Duration,
@@ -45,11 +47,17 @@ pub struct Verdict {
     pub given_up: bool,
 }
 
-/// The memory of bad ends.
+/// Counts bad ends and judges them.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     pace: Pace,
     random: SplitMix64,
+    trouble: Trouble,
+}
+
+/// The bad ends that are not forgotten yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
     doublings: u32,
     started: bool,
     ends: VecDeque<Now>,
@@ -59,14 +67,17 @@ pub struct Backoff {
 impl Backoff {
     /// Nothing bad has happened yet. The seed decides the jitter.
     pub fn new(pace: Pace, seed: u64) -> Self {
-        Self {
-            pace,
-            random: SplitMix64::new(seed),
-            doublings: 0,
-            started: false,
-            ends: VecDeque::new(),
-            given_up: false,
-        }
+        Self::recall(pace, seed, Trouble::default())
+    }
+
+    /// Goes on where another one was; see [`Backoff::trouble`].
+    pub fn recall(pace: Pace, seed: u64, trouble: Trouble) -> Self {
+        Self { pace, random: SplitMix64::new(seed), trouble }
+    }
+
+    /// What is to be remembered of it.
+    pub fn trouble(&self) -> &Trouble {
+        &self.trouble
     }
 
     /// An attempt ended badly at `now`, after having been healthy for `healthy` (`None`: it never was).
@@ -76,39 +87,36 @@ impl Backoff {
         }
         // Only failed *starts* make a crash loop: a worker that was healthy and fell is brought back, ever more slowly.
         if healthy.is_none() {
-            self.ends.push_back(now);
+            self.trouble.ends.push_back(now);
         }
-        while self.ends.front().is_some_and(|end| now.since(*end) > Pace::WINDOW) {
-            self.ends.pop_front();
+        while self.trouble.ends.front().is_some_and(|end| now.since(*end) > Pace::WINDOW) {
+            self.trouble.ends.pop_front();
         }
-        if self.pace.limit.is_some_and(|limit| self.ends.len() >= limit) {
-            self.given_up = true;
+        if self.pace.limit.is_some_and(|limit| self.trouble.ends.len() >= limit) {
+            self.trouble.given_up = true;
         }
-        if self.given_up {
+        if self.trouble.given_up {
             return Verdict { delay: self.jittered(Pace::RARE), given_up: true };
         }
-        if self.pace.eager && !self.started {
-            self.started = true;
+        if self.pace.eager && !self.trouble.started {
+            self.trouble.started = true;
             return Verdict { delay: Duration::ZERO, given_up: false };
         }
-        let plain = self.pace.base.saturating_mul(1 << self.doublings.min(20)).min(self.pace.longest);
+        let plain = self.pace.base.saturating_mul(1 << self.trouble.doublings.min(20)).min(self.pace.longest);
         if plain < self.pace.longest {
-            self.doublings += 1;
+            self.trouble.doublings += 1;
         }
         Verdict { delay: self.jittered(plain).min(self.pace.longest), given_up: false }
     }
 
     /// Whether attempts are rare now. Stays so until an attempt has been healthy for [`Pace::STABLE`] or `reset`.
     pub fn given_up(&self) -> bool {
-        self.given_up
+        self.trouble.given_up
     }
 
     /// Forgets all trouble.
     pub fn reset(&mut self) {
-        self.doublings = 0;
-        self.started = false;
-        self.ends.clear();
-        self.given_up = false;
+        self.trouble = Trouble::default();
     }
 
     /// Between 80 % and 120 %, so that what fell together does not rise together.

@@ -6,6 +6,8 @@
 
 use std::{ops::Add, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 pub mod backoff;
 pub mod reconcile;
 #[cfg(test)]
@@ -13,8 +15,10 @@ mod simulator;
 pub mod tenant;
 pub mod worker;
 
-/// A moment on the monotonic clock, as the time since an origin that is the same for the life of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A moment on the monotonic clock, as the time since an origin that is the same for every process of one boot, so that
+/// what one master remembers is understood by the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Now(pub Duration);
 
 impl Now {

@@ -11,10 +11,12 @@ use super::{
     spoken,
 };
 
+mod memory;
 mod message;
 #[cfg(test)]
 mod tests;
 
+pub use memory::Memory;
 pub use message::{Action, Event, Phase, Settings, View};
 
 /// A worker that hangs is given at most this long to follow the stop signal.
@@ -31,6 +33,8 @@ pub struct Worker {
     wanted: bool,
     /// `Spawn` was said and not answered.
     spawning: bool,
+    /// What was said to be done may have been lost with the one it was said to.
+    unsure: bool,
     attempt: u32,
     pid: Option<u32>,
     restarts: u32,
@@ -55,6 +59,7 @@ impl Worker {
             phase: Phase::Stopped,
             wanted: false,
             spawning: false,
+            unsure: false,
             attempt: 0,
             pid: None,
             restarts: 0,
@@ -121,7 +126,7 @@ impl Worker {
             Event::Start => self.start(now, &mut out),
             Event::Stop => self.stop(now, &mut out),
             Event::Spawned { pid } if self.spawning => {
-                self.spawning = false;
+                (self.spawning, self.unsure) = (false, false);
                 self.pid = Some(pid);
                 if self.wanted {
                     self.deadline = Some(now + self.settings.start_timeout);
@@ -131,7 +136,8 @@ impl Worker {
             }
             Event::SpawnFailed { reason } if self.spawning => {
                 self.spawning = false;
-                if self.wanted {
+                // An order that was lost is given again: it says nothing against the process.
+                if self.wanted && !self.unsure {
                     self.fall("exit", reason, now, &mut out);
                 }
                 self.settle(now, &mut out);
@@ -232,6 +238,12 @@ impl Worker {
                 self.fall("unhealthy", reason, now, out);
                 self.signal(self.settings.stop_timeout.min(HUNG_STOP_TIMEOUT), now, out);
             }
+            Phase::Stopping if self.unsure => {
+                // What hangs is given less time, as it was the first time.
+                let hangs = self.verdict.is_some();
+                let timeout = self.settings.stop_timeout;
+                self.signal(if hangs { timeout.min(HUNG_STOP_TIMEOUT) } else { timeout }, now, out);
+            }
             Phase::Stopping | Phase::Killing => self.kill(now, out),
             Phase::Backoff | Phase::Failed => self.spawn(now, out),
             Phase::Stopped | Phase::Running => self.deadline = None,
@@ -308,5 +320,6 @@ impl Worker {
         }
         self.phase = phase;
         self.deadline = deadline;
+        self.unsure = false;
     }
 }

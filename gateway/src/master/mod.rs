@@ -21,6 +21,7 @@ mod roles;
 mod seat;
 mod service;
 mod staff;
+mod state_file;
 mod status;
 mod tenants;
 mod units;

@@ -8,15 +8,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    model::{Digest, GenerationId, Host, Tenant, TenantName, UserRange},
-    sys,
-};
+use super::state_file::{self, Found, Lasting};
+use crate::model::{Digest, GenerationId, Host, Tenant, TenantName, UserRange};
 
-/// The format of the files.
-const VERSION: u32 = 1;
-/// Generation numbers are reserved in blocks, so that a new generation costs no write to disk.
-const BLOCK: u64 = 1 << 16;
+mod numbers;
+
+pub(super) use numbers::Numbers;
+
+/// The format of the files. Version 1 had no sum and knew of no migration under way; it is read still.
+const VERSION: u32 = 2;
 
 /// What is remembered of one tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,14 +32,12 @@ pub(super) struct Record {
     /// The migration that its database has seen: command and version of the app.
     #[serde(default)]
     pub(super) migrated: Option<Digest>,
+    /// A migration was begun after the snapshot that is kept under this number, and neither came to a good end nor was put
+    /// back: nothing may be started on the data before it is.
+    #[serde(default)]
+    pub(super) migrating: Option<GenerationId>,
     /// Whether its file was there when last looked: one that is gone keeps its data, uid and record, and gives up its hosts.
     pub(super) present: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct File {
-    version: u32,
-    record: Record,
 }
 
 /// All records, mirrored in memory.
@@ -57,19 +55,16 @@ impl Records {
         let mut all = BTreeMap::new();
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
-            let Some(name) = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".json")) else {
-                continue;
-            };
-            let Ok(name) = name.parse::<TenantName>() else { continue };
-            match read(&path) {
-                Ok(record) => drop(all.insert(name, record)),
-                Err(error) => {
-                    let aside = path.with_extension(format!("json.bad-{}", jiff::Timestamp::now().as_second()));
-                    tracing::error!(tenant = %name, file = %path.display(), error, "a bad state file is put aside");
-                    if let Err(error) = std::fs::rename(&path, &aside) {
-                        tracing::error!(file = %path.display(), %error, "it cannot be put aside");
-                    }
+            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+            if name.starts_with('.') && name.ends_with(".tmp") {
+                // A life before ended while it wrote this.
+                if let Err(error) = std::fs::remove_file(&path) {
+                    tracing::warn!(file = %path.display(), %error, "a half written file cannot be removed");
                 }
+            }
+            let Some(Ok(name)) = name.strip_suffix(".json").map(str::parse::<TenantName>) else { continue };
+            if let Found::Good(record) = state_file::read_any(&path, understand) {
+                all.insert(name, record);
             }
         }
         Ok(Self { folder, all })
@@ -104,15 +99,11 @@ impl Records {
         if self.all.get(name) == Some(&record) {
             return;
         }
-        let file = File { version: VERSION, record: record.clone() };
-        self.all.insert(name.clone(), record);
         let path = self.folder.join(format!("{name}.json"));
-        let written = serde_json::to_vec(&file)
-            .map_err(std::io::Error::from)
-            .and_then(|bytes| sys::files::write_atomic(&path, &bytes, 0o600));
-        if let Err(error) = written {
+        if let Err(error) = state_file::write(&path, VERSION, &record, Lasting::ForEver) {
             tracing::error!(file = %path.display(), %error, "what changed is not on disk");
         }
+        self.all.insert(name.clone(), record);
     }
 
     /// Which present tenant owns which host.
@@ -122,72 +113,13 @@ impl Records {
     }
 }
 
-fn read(path: &Path) -> Result<Record, String> {
-    let bytes = sys::files::read_regular(path, 1 << 20).map_err(|e| e.to_string())?;
-    let file: File = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
-    if file.version != VERSION {
-        return Err(format!("its version is {}, this landlord knows {VERSION}", file.version));
-    }
-    Ok(file.record)
-}
-
-/// Numbers for generations, never used twice in the life of a state folder.
-pub(super) struct Numbers {
-    file: PathBuf,
-    next: u64,
-    reserved: u64,
-}
-
-impl Numbers {
-    /// Goes on above every number that an earlier life may have used; `first_life`: there was none.
-    pub(super) fn open(file: PathBuf, first_life: bool) -> Self {
-        let text = sys::files::read_regular(&file, 64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        // A lost or torn file: the clock in seconds is above any number that blocks could have reached.
-        let fallback = || {
-            if first_life && !file.exists() {
-                1
-            } else {
-                u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(1)
-            }
-        };
-        let next = text.and_then(|t| t.trim().parse().ok()).unwrap_or_else(fallback);
-        Self { file, next, reserved: next }
-    }
-
-    /// The next number.
-    pub(super) fn next(&mut self) -> GenerationId {
-        if self.next >= self.reserved {
-            self.reserved = self.next + BLOCK;
-            let text = format!("{}\n", self.reserved);
-            if let Err(error) = sys::files::write_atomic(&self.file, text.as_bytes(), 0o600) {
-                tracing::error!(file = %self.file.display(), %error, "generation numbers are not reserved on disk");
-            }
-        }
-        self.next += 1;
-        GenerationId(self.next - 1)
+fn understand(version: u32, record: &str) -> Result<Record, String> {
+    match version {
+        1 | VERSION => state_file::parse(record),
+        other => Err(state_file::unknown(other, VERSION)),
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lost_record_does_not_lose_the_uid() {
-        let temp = tempfile::tempdir().unwrap();
-        let (folder, tenants) = (temp.path().join("records"), temp.path().join("tenants"));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::create_dir_all(tenants.join("acme")).unwrap();
-        let uid = tenants.metadata().unwrap().uid();
-        let acme: TenantName = "acme".parse().unwrap();
-        std::fs::write(folder.join("acme.json"), "torn").unwrap();
-
-        let mut records = Records::open(folder.clone()).unwrap();
-        records.adopt(&tenants, UserRange { first: uid + 1, last: uid + 9 });
-        assert_eq!(records.of(&acme).uid, None, "not a tenant's uid");
-        records.adopt(&tenants, UserRange { first: uid, last: uid + 9 });
-        assert_eq!(records.of(&acme).uid, Some(uid));
-        assert_eq!(Records::open(folder).unwrap().of(&acme).uid, Some(uid), "kept on disk");
-    }
-}
+mod tests;

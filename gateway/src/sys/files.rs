@@ -2,14 +2,19 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
     io::{self, Read, Write},
     os::{
         fd::AsRawFd,
         unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, RenameFlags, renameat2},
 };
 
 pub use super::lock::{Lock, LockError, lock};
@@ -25,6 +30,12 @@ pub enum ReadError {
     NotRegular {
         /// `a symlink`, `a folder`, `a FIFO`, `a socket`, `a device`
         kind: &'static str,
+    },
+    /// Others may have had their hands on it.
+    #[error("{why}")]
+    NotPrivate {
+        /// A sentence: its owner, or its mode.
+        why: String,
     },
     /// It is larger than what was allowed.
     #[error("it has {size} bytes; at most {cap} are read")]
@@ -55,6 +66,17 @@ pub struct Signature {
 /// Replaces `path` by a file of these bytes with exactly `mode`: whoever looks, even after a power cut, sees the old file
 /// or the new one. On an error (a full disk) the old one stays and nothing is left behind.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let folder = replace(path, bytes, mode, true)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Replaces `path` as [`write_atomic`] does, for what need not outlive a power cut.
+pub fn write_swiftly(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, false).map(drop)
+}
+
+/// The folder in which it did so.
+fn replace<'a>(path: &'a Path, bytes: &[u8], mode: u32, lasting: bool) -> io::Result<&'a Path> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidFilename.into());
@@ -74,7 +96,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
             .open(&temporary)?;
         file.write_all(bytes)?;
         file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()?;
+        if lasting {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)
     };
     if let Err(error) = write() {
@@ -82,12 +106,45 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    File::open(folder)?.sync_all()
+    Ok(folder)
+}
+
+/// Gives `path`, whatever it is, a name that nothing has: itself with `.bad-SECONDS` and, where that is taken, a number.
+pub fn put_aside(path: &Path, seconds: i64) -> io::Result<PathBuf> {
+    for nth in 0_u32.. {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!(".bad-{seconds}"));
+        if nth > 0 {
+            aside.push(format!("-{nth}"));
+        }
+        match renameat2(AT_FDCWD, path, AT_FDCWD, Path::new(&aside), RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => return Ok(aside.into()),
+            Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// All of a regular file of at most `cap` bytes. Never follows a symlink in the last place, never blocks, and never
 /// opens what would notice (a FIFO's writer, a device).
 pub fn read_regular(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
+    read(path, cap, |_| Ok(()))
+}
+
+/// As [`read_regular`], of a file that nobody else may have written or read: ours, and closed to group and others.
+pub fn read_private(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
+    read(path, cap, |metadata| {
+        let (owner, mode, own) = (metadata.uid(), metadata.mode() & 0o7777, nix::unistd::geteuid().as_raw());
+        match (owner == own, mode & 0o7077 == 0) {
+            (true, true) => Ok(()),
+            (false, _) => Err(ReadError::NotPrivate { why: format!("it belongs to uid {owner}, not to {own}") }),
+            (true, false) => Err(ReadError::NotPrivate { why: format!("its mode is {mode:04o}, not 0600") }),
+        }
+    })
+}
+
+fn read(path: &Path, cap: u64, check: impl FnOnce(&Metadata) -> Result<(), ReadError>) -> Result<Vec<u8>, ReadError> {
     // Opened as a name only: this has no effect on what it names, and holds it for all that follows.
     let name =
         OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path).map_err(|error| {
@@ -108,6 +165,7 @@ pub fn read_regular(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
         };
         return Err(ReadError::NotRegular { kind });
     }
+    check(&metadata)?;
     if metadata.len() > cap {
         return Err(ReadError::TooLarge { size: metadata.len(), cap });
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Action, RolloutPlan, Tenant};
 use crate::{
     machine::{
@@ -24,11 +26,12 @@ pub(super) struct Generation {
     /// It was in a published route's `Serve`: requests may be in flight on it.
     pub(super) served: bool,
     /// The revision in which its closed gate was opened again. An `Idle` that was under way by then is about another time.
-    reopened: u64,
+    pub(super) reopened: u64,
 }
 
 /// How far a generation is between its opening and its closing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Stage {
     /// `Open` was said and not answered.
     Opening {
@@ -53,7 +56,7 @@ pub(super) enum Stage {
 }
 
 /// A closed gate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Draining {
     /// The revision in which the gate is closed.
     pub(super) revision: Option<u64>,
@@ -67,7 +70,8 @@ pub(super) struct Draining {
 }
 
 /// What becomes of a generation whose worker has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Then {
     Close,
     Park,
@@ -75,14 +79,7 @@ pub(super) enum Then {
 
 impl Generation {
     pub(super) fn new(id: GenerationId, plan: RolloutPlan, seed: u64) -> Self {
-        let worker = Worker::new(Settings {
-            start_timeout: plan.start_timeout,
-            stop_timeout: plan.stop_timeout,
-            failures: plan.failures,
-            seed: seed ^ id.0.rotate_left(32),
-            exits_are_final: false,
-            pace: Pace::TENANT,
-        });
+        let worker = Worker::new(settings(id, &plan, seed));
         Self { plan, worker, stage: Stage::Opening { doomed: false }, served: false, reopened: 0 }
     }
 
@@ -118,6 +115,18 @@ impl Generation {
     /// Longest time that requests or upgraded connections may go on behind the closed gate.
     pub(super) fn drain_timeout(&self) -> Duration {
         self.plan.drain_timeout.max(self.plan.upgrade_timeout) + GRACE
+    }
+}
+
+/// How a generation's worker is judged.
+pub(super) fn settings(id: GenerationId, plan: &RolloutPlan, seed: u64) -> Settings {
+    Settings {
+        start_timeout: plan.start_timeout,
+        stop_timeout: plan.stop_timeout,
+        failures: plan.failures,
+        seed: seed ^ id.0.rotate_left(32),
+        exits_are_final: false,
+        pace: Pace::TENANT,
     }
 }
 

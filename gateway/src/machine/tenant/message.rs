@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     machine::worker,
     model::{Digest, GenerationId, Strategy},
 };
 
 /// What is wanted of a tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Wish {
     /// It serves, under this plan.
     Run {
@@ -23,7 +26,8 @@ pub enum Wish {
 }
 
 /// Why a tenant does not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// `landlord stop`.
     Operator,
@@ -36,7 +40,7 @@ pub enum StopReason {
 }
 
 /// How a generation takes over and is judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutPlan {
     /// Another digest is another generation.
     pub digest: Digest,

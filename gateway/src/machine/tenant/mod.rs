@@ -9,6 +9,7 @@ use super::{Now, worker};
 use crate::model::{GenerationId, Serving, TenantName};
 
 mod generation;
+mod memory;
 mod message;
 mod picture;
 mod retreat;
@@ -17,6 +18,8 @@ mod rollout;
 mod tests;
 
 use generation::{Generation, Stage};
+use memory::Recalled;
+pub use memory::{GenerationMemory, Memory};
 pub use message::{Action, Event, RolloutPlan, StopReason, Task, Wish};
 pub use picture::{Backend, Probing, Route, State, View};
 use rollout::Work;
@@ -45,6 +48,11 @@ pub struct Tenant {
     /// The task that runs, and what came of it.
     task: Option<(GenerationId, Task)>,
     task_result: Option<Result<(), String>>,
+    /// A migration was begun after the snapshot that is kept under this generation, and nobody will put it back unless it
+    /// is done before anything is started on the data.
+    torn: Option<GenerationId>,
+    /// Its past is known and its wish is still to be told: no work is done before.
+    recalled: Option<Recalled>,
     applied: u64,
     revision: u64,
     route: Option<Route>,
@@ -74,6 +82,8 @@ impl Tenant {
             generations: BTreeMap::new(),
             task: None,
             task_result: None,
+            torn: None,
+            recalled: None,
             applied: 0,
             revision: 0,
             route: None,
@@ -101,7 +111,9 @@ impl Tenant {
 
     /// When it wants to hear `Timer`.
     pub fn deadline(&self) -> Option<Now> {
-        self.generations.values().filter_map(Generation::deadline).chain(self.work.deadline()).min()
+        // Work does not go on before its wish is known.
+        let work = if self.recalled.is_some() { None } else { self.work.deadline() };
+        self.generations.values().filter_map(Generation::deadline).chain(work).min()
     }
 
     /// Takes an event; `fresh` gives the number of a new generation, each only once.
@@ -177,8 +189,13 @@ impl Tenant {
             }
         }
         self.wish = Some(wish);
-        if !same {
-            self.ask(true, false, now, out);
+        match self.recalled.take() {
+            Some(Recalled { under_way: true, forced }) => {
+                self.ask(true, same && forced, now, out);
+                self.go_on();
+            }
+            _ if !same => self.ask(true, false, now, out),
+            _ => {}
         }
     }
 

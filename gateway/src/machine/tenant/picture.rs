@@ -1,5 +1,7 @@
 //! What the rest of the house sees of a tenant: its route for the proxies, its state for people.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Generation, RolloutPlan, Stage, StopReason, Tenant, Wish,
     rollout::{Rollout, Step, Work},
@@ -43,7 +45,8 @@ pub struct Probing {
 }
 
 /// What a tenant is doing; the words of `landlord status`, without `rejected`, which no machine knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Its first healthy probe is awaited.
     Starting,
@@ -87,7 +90,7 @@ pub struct View {
 impl Tenant {
     /// The newest route. Before the first wish: nothing is served.
     pub fn route(&self) -> Route {
-        self.route.clone().unwrap_or(Route { serving: Serving::Stopped, backends: Vec::new() })
+        self.route.clone().unwrap_or_else(|| self.draw())
     }
 
     /// Grows with every route; 0 before the first.

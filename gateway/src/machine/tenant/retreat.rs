@@ -16,10 +16,10 @@ const ENDS: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Undo {
     pub(super) next: GenerationId,
-    /// The request for which it was begun.
+    /// The request for which it was begun. 0: none, something is still to be done after it.
     request: u64,
     /// A snapshot is to be put back.
-    restore: bool,
+    pub(super) restore: bool,
     /// It is being put back.
     restoring: bool,
     /// Why; `None`: it is not wanted any more.
@@ -28,10 +28,22 @@ pub(super) struct Undo {
     pub(super) retry: Option<Now>,
 }
 
+impl Work {
+    /// `next` goes, and its migration with it if `restore`; what is asked for is still to be done after that.
+    pub(super) fn taken_back(next: GenerationId, restore: bool) -> Self {
+        Work::Undo(Undo { next, request: 0, restore, restoring: false, cause: None, retry: None })
+    }
+}
+
 impl Tenant {
     pub(super) fn undo(&mut self, next: GenerationId, restore: bool, cause: Option<String>) {
         let request = self.working_for;
         self.work = Work::Undo(Undo { next, request, restore, restoring: false, cause, retry: None });
+    }
+
+    /// Puts back the snapshot of a migration that was cut short, before what was asked for is begun.
+    pub(super) fn mend(&mut self, torn: GenerationId) {
+        self.work = Work::taken_back(torn, true);
     }
 
     pub(super) fn step_undo(&mut self, mut undo: Undo, now: Now, out: &mut Vec<Action>) -> bool {
@@ -46,7 +58,12 @@ impl Tenant {
             undo.restoring = false;
             match result {
                 Some(Err(reason)) if !stop => self.not_restored(&mut undo, &reason, now, out),
-                _ => undo.restore = false,
+                Some(Err(_)) | None => {
+                    // Whoever starts it again has to put it back first.
+                    undo.restore = false;
+                    self.torn = Some(undo.next);
+                }
+                Some(Ok(())) => undo.restore = false,
             }
             self.work = Work::Undo(undo);
             return true;
@@ -58,7 +75,7 @@ impl Tenant {
                 self.halt(next, Then::Park, now, out);
                 true
             }
-            Some(Stage::Open | Stage::Parked) if undo.restore => {
+            Some(Stage::Open | Stage::Parked) | None if undo.restore => {
                 self.run(next, Task::Restore, out);
                 undo.retry = None;
                 undo.restoring = true;

@@ -43,12 +43,12 @@ pub(super) enum Work {
 /// A new generation on its way.
 #[derive(Debug)]
 pub(super) struct Rollout {
-    next: GenerationId,
+    pub(super) next: GenerationId,
     pub(super) step: Step,
     /// Never beside another live generation.
-    alone: bool,
+    pub(super) alone: bool,
     /// The migration has begun, with a snapshot to go back to.
-    touched: bool,
+    pub(super) touched: bool,
 }
 
 /// How far it is.
@@ -138,6 +138,9 @@ impl Tenant {
         fresh: &mut dyn FnMut() -> GenerationId,
         out: &mut Vec<Action>,
     ) -> bool {
+        if self.recalled.is_some() {
+            return false;
+        }
         let obsolete = self.working_for != self.request;
         match std::mem::replace(&mut self.work, Work::Rest) {
             Work::Rest if self.done == self.request => false,
@@ -194,6 +197,9 @@ impl Tenant {
         fresh: &mut dyn FnMut() -> GenerationId,
         out: &mut Vec<Action>,
     ) {
+        if let Some(torn) = self.torn.take() {
+            return self.mend(torn);
+        }
         // A stop that is called off: what drains can serve again, or be followed; what is being stopped is as good as gone.
         let incumbent = self.current.and_then(|id| self.generations.get_mut(&id));
         match incumbent.map(|incumbent| &mut incumbent.stage) {

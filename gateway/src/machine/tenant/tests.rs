@@ -8,6 +8,8 @@ use crate::{
     model::{Digest, Strategy},
 };
 
+mod recall;
+
 /// A tenant, a clock, and prose.
 struct Script {
     tenant: Tenant,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::machine::{Now, backoff::Pace};
 
 /// How a process is judged.
@@ -104,7 +106,8 @@ pub enum Action {
 }
 
 /// Where in its life it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Nothing is alive and nothing is wanted.
     Stopped,
