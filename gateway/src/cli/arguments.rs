@@ -68,6 +68,13 @@ pub(super) enum Verb {
         #[arg(long)]
         accept_removals: bool,
     },
+    /// Replace the proxy without losing a request
+    #[command(long_about = help::UPGRADE)]
+    Upgrade {
+        /// The program to become [else: this one]
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
+    },
     /// Show what a tenant's worker wrote
     #[command(long_about = help::LOGS)]
     Logs {
@@ -186,7 +193,7 @@ mod tests {
     #[test]
     fn help_names_every_verb_and_no_role() {
         let help = Arguments::command().render_long_help().to_string();
-        for verb in ["run", "check", "status", "start", "stop", "restart", "reload", "logs"] {
+        for verb in ["run", "check", "status", "start", "stop", "restart", "reload", "upgrade", "logs"] {
             assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb}\n{help}");
         }
         assert!(!help.contains("role"), "{help}");

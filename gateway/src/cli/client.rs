@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -74,6 +75,15 @@ impl ClientError {
 impl Client {
     /// Asks the landlord that runs by these settings.
     pub(super) fn ask(gateway: &Gateway, request: &ControlRequest) -> Result<Self, ClientError> {
+        Self::ask_with(gateway, request, &[])
+    }
+
+    /// [`Client::ask`] with descriptors beside the question.
+    pub(super) fn ask_with(
+        gateway: &Gateway,
+        request: &ControlRequest,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Self, ClientError> {
         let socket = gateway.run.join("control.sock");
         let unreachable = |error| ClientError::Unreachable(socket.clone(), error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unreachable)?;
@@ -86,7 +96,7 @@ impl Client {
                 io::ErrorKind::PermissionDenied => ClientError::Denied(socket.clone()),
                 _ => ClientError::Unreachable(socket.clone(), error),
             })?;
-            packet.send(&bytes, &[]).await.map_err(|_| ClientError::Gone)?;
+            packet.send(&bytes, fds).await.map_err(|_| ClientError::Gone)?;
             Ok(packet)
         })?;
         Ok(Self { runtime, packet })
@@ -189,6 +199,7 @@ mod tests {
         let started = Started {
             pid: 7,
             proxy_pid: None,
+            draining: Vec::new(),
             version: "1".to_owned(),
             zone: "localhost".to_owned(),
             since: "2026-01-01T00:00:00Z".to_owned(),

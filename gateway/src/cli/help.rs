@@ -47,7 +47,7 @@ pub(super) const RUN: &str = "\
 Run the gateway in the foreground, until SIGTERM or Ctrl-C.
 
 landlord listens, starts a worker for every tenant, and watches the folder of tenants. SIGTERM and Ctrl-C stop it: requests \
-in flight are finished first, then every worker is stopped. SIGHUP reads all files again. Without root everything runs as \
+in flight are finished first, then every worker is stopped. SIGHUP reads all files again and replaces the proxy, as `landlord upgrade` does. Without root everything runs as \
 you; as root with [users] in landlord.toml every tenant has a user of its own.
 
 A wrong landlord.toml ends it with code 78 and all that is wrong. A wrong tenant's file does not: it is shown by `landlord \
@@ -97,6 +97,16 @@ Read landlord.toml and every tenant's file again, now.
 The folder of tenants is watched: this is for landlord.toml, for file systems that tell nothing, and for the impatient. If \
 more than a fifth of the tenants (and more than three) would vanish at once, landlord takes it for an accident, keeps \
 them all and says so in `landlord status`; --accept-removals says that it was meant.";
+
+pub(super) const UPGRADE: &str = "\
+Replace the proxy without losing a request.
+
+A new proxy is started on the same sockets; once it accepts, the one before it accepts no more and ends what it has: answers, \
+downloads and WebSockets go on, each to a deadline of its own. Workers never notice. If the new one fails, or has not begun to \
+serve after 10 s, it is ended, nothing has changed, and the code is 1. Settings in [http] act from here on.
+
+At most four older proxies end their last connections at a time; a further upgrade waits for one of them, says so, and cuts \
+nobody. Upgrades that are asked for at the same time are done together. Returns when the new proxy serves.";
 
 pub(super) const LOGS: &str = "\
 Show what a tenant's worker wrote.

@@ -16,6 +16,7 @@ mod status;
 mod table;
 mod tail;
 mod unit;
+mod upgrade;
 
 use std::{path::Path, process::ExitCode};
 
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
         Verb::Reload { accept_removals } => {
             with_gateway(config, |it| order::give(it, &ControlRequest::Reload { accept_removals }))
         }
+        Verb::Upgrade { binary } => with_gateway(config, |it| upgrade::upgrade(it, binary.as_deref())),
         Verb::Logs { name, access, follow, lines } => {
             with_gateway(config, |it| logs::logs(it, name.as_ref(), access, follow, lines))
         }

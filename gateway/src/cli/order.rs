@@ -1,6 +1,6 @@
-//! `landlord start`, `stop`, `restart` and `reload`: an order, its progress, its end.
+//! `landlord start`, `stop`, `restart`, `reload` and `upgrade`: an order, its progress, its end.
 
-use std::process::ExitCode;
+use std::{os::fd::BorrowedFd, process::ExitCode};
 
 use super::{
     client::{Client, ClientError, Reply},
@@ -13,7 +13,12 @@ use crate::{
 
 /// Gives `request` to a running landlord and waits until it is done.
 pub(super) fn give(gateway: &Gateway, request: &ControlRequest) -> ExitCode {
-    let end = wait(gateway, request);
+    give_with(gateway, request, &[])
+}
+
+/// [`give`] with descriptors beside the request.
+pub(super) fn give_with(gateway: &Gateway, request: &ControlRequest, fds: &[BorrowedFd<'_>]) -> ExitCode {
+    let end = wait(gateway, request, fds);
     out::progress("");
     match end {
         Ok(Outcome { ok: true, message }) => {
@@ -31,8 +36,8 @@ pub(super) fn give(gateway: &Gateway, request: &ControlRequest) -> ExitCode {
     }
 }
 
-fn wait(gateway: &Gateway, request: &ControlRequest) -> Result<Outcome, ClientError> {
-    let client = Client::ask(gateway, request)?;
+fn wait(gateway: &Gateway, request: &ControlRequest, fds: &[BorrowedFd<'_>]) -> Result<Outcome, ClientError> {
+    let client = Client::ask_with(gateway, request, fds)?;
     loop {
         match client.reply()? {
             Reply::Progress(line) => out::progress(&line),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::out::harmless;
 use crate::{
     config::duration,
-    wire::{Status, StatusEntry, TenantState},
+    wire::{Draining, Status, StatusEntry, TenantState},
 };
 
 const HEADINGS: [&str; 10] = ["NAME", "STATE", "URL", "APP", "ENV", "PORT", "PID", "UPTIME", "RESTARTS", "REASON"];
@@ -24,10 +24,28 @@ pub(super) fn draw(status: &Status, width: Option<usize>, colour: bool) -> Strin
     for rejection in &status.rejected {
         text.push_str(&format!("\n{}\n", paint(&rejection.to_string(), Paint::Red, colour)));
     }
+    if let Some(line) = draining(&status.gateway.draining) {
+        text.push_str(&format!("\n{line}\n"));
+    }
     for notice in &status.notices {
         text.push_str(&format!("\n{}\n", paint(&harmless(notice), Paint::Yellow, colour)));
     }
     text
+}
+
+/// A sentence about older proxies.
+fn draining(older: &[Draining]) -> Option<String> {
+    let who = match older.len() {
+        0 => return None,
+        1 => "1 older proxy ends its".to_owned(),
+        more => format!("{more} older proxies end their"),
+    };
+    let counts: Option<Vec<u64>> = older.iter().map(|proxy| proxy.connections).collect();
+    Some(match counts.map(|counts| counts.iter().sum::<u64>()) {
+        Some(1) => format!("{who} last connection"),
+        Some(sum) => format!("{who} last {sum} connections"),
+        None => format!("{who} last connections"),
+    })
 }
 
 fn rows(text: &mut String, tenants: &[StatusEntry], width: Option<usize>, colour: bool) {
@@ -189,6 +207,7 @@ mod tests {
             gateway: Started {
                 pid: 1,
                 proxy_pid: None,
+                draining: Vec::new(),
                 version: String::new(),
                 zone: String::new(),
                 since: String::new(),

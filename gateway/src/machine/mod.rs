@@ -8,10 +8,12 @@ use std::{ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub mod accord;
 pub mod backoff;
 pub mod reconcile;
 #[cfg(test)]
 mod simulator;
+pub mod succession;
 pub mod tenant;
 pub mod worker;
 

@@ -114,6 +114,12 @@ impl Worker {
         self.settings.failures = failures;
     }
 
+    /// What was started for one try is kept up from now on, and has so long to follow its stop signal.
+    pub fn keep_up(&mut self, stop_timeout: Duration) {
+        self.settings.exits_are_final = false;
+        self.settings.stop_timeout = stop_timeout;
+    }
+
     /// When it wants to hear `Timer`.
     pub fn deadline(&self) -> Option<Now> {
         self.deadline

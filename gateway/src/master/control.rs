@@ -89,13 +89,13 @@ async fn attend(client: Packet, events: mpsc::UnboundedSender<Event>) {
     if !ours {
         return;
     }
-    let Ok(Some((bytes, _))) = client.recv().await else { return };
+    let Ok(Some((bytes, fds))) = client.recv().await else { return };
     let (replies, mut answers) = mpsc::unbounded_channel();
     let picture = Picture::default();
     match serde_json::from_slice::<ControlRequest>(&bytes) {
         Ok(request) => {
             // The master is gone only when all ends.
-            let _ = events.send(Event::Control(request, Replies { answers: replies, picture: picture.clone() }));
+            let _ = events.send(Event::Control(request, fds, Replies { answers: replies, picture: picture.clone() }));
         }
         Err(error) => {
             let message =

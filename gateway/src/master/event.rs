@@ -1,6 +1,8 @@
 //! What reaches the master's loop.
 
-use super::{control::Replies, roles::RoleKind};
+use std::os::fd::OwnedFd;
+
+use super::{control::Replies, roles::Post};
 use crate::{
     model::{GenerationId, TenantName},
     sys::process::Exit,
@@ -27,21 +29,21 @@ pub(super) enum Event {
         /// What its shim had to say, if it never became the worker.
         report: Option<String>,
     },
-    /// A fact from the proxy.
-    Proxy(u32, FromProxy),
+    /// A fact from a proxy: its number, its attempt.
+    Proxy(u32, u32, FromProxy),
     /// A fact from the log role.
     Log(u32, FromLog),
     /// A role's link closed or broke, of this attempt.
-    LinkLost(RoleKind, u32),
-    /// An operator asks.
-    Control(ControlRequest, Replies),
+    LinkLost(Post, u32),
+    /// An operator asks, and has sent these along.
+    Control(ControlRequest, Vec<OwnedFd>, Replies),
 }
 
 /// A child.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Who {
     /// One of our own.
-    Role(RoleKind),
+    Role(Post),
     /// A tenant's worker.
     Worker(TenantName, GenerationId),
     /// A tenant's migration.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::house::House;
 use crate::{
-    machine::{Now, tenant, worker},
+    machine::{Now, succession, tenant, worker},
     model::GenerationId,
     wire::ToProxy,
 };
@@ -28,7 +28,7 @@ enum Step {
     /// Open.
     #[default]
     No,
-    /// The proxy finishes what is in flight.
+    /// The proxies finish what is in flight.
     Visitors,
     /// Workers are stopped.
     Workers,
@@ -74,8 +74,12 @@ impl House {
         self.farewell.step = Step::Visitors;
         self.farewell.deadline = Some(Now(self.now().0 + LAST_ANSWERS + Duration::from_millis(500)));
         let deadline_ms = u64::try_from(LAST_ANSWERS.as_millis()).unwrap_or(u64::MAX);
-        self.proxy.role.send(ToProxy::Drain { deadline_ms }, Vec::new());
-        self.proxy.role.worker.on(worker::Event::Stop, self.now());
+        self.on_succession(succession::Event::Close { reason: "landlord is stopping".into() });
+        for proxy in self.proxies.all() {
+            proxy.role.send(ToProxy::Drain { deadline_ms }, Vec::new());
+        }
+        let now = self.now();
+        self.proxies.newest.role.worker.on(worker::Event::Stop, now);
     }
 
     /// Takes the steps that are due: the last one is done or has taken too long. Whether one was taken, after which there may
@@ -90,10 +94,10 @@ impl House {
         let late = self.farewell.deadline.take_if(|at| *at <= now).is_some();
         match self.farewell.step {
             Step::Visitors => {
-                if late && let Some(child) = &self.proxy.role.child {
-                    child.signal(libc::SIGKILL);
+                if late {
+                    self.proxies.kill_all();
                 }
-                if self.proxy.role.child.is_none() {
+                if !self.proxies.any_alive() {
                     self.farewell.step = Step::Workers;
                     self.farewell.deadline = Some(Now(now.0 + LAST_TASKS));
                     let names: Vec<_> = self.seats.keys().cloned().collect();
@@ -157,9 +161,7 @@ impl House {
     }
 
     fn kill_all(&mut self) {
-        if let Some(child) = &self.proxy.role.child {
-            child.signal(libc::SIGKILL);
-        }
+        self.proxies.kill_all();
         for seat in self.seats.values() {
             for lease in seat.leases.values() {
                 lease.kill();

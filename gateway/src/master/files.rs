@@ -286,12 +286,17 @@ impl House {
         self.notices.remove("landlord.toml");
         let fixed = |g: &Gateway| {
             let logs = (g.log_file_bytes, g.log_files);
-            (g.zone.clone(), g.state.clone(), g.run.clone(), g.listen.clone(), g.tls, g.users, g.http.clone(), logs)
+            (g.zone.clone(), g.state.clone(), g.run.clone(), g.listen.clone(), g.tls, g.users, logs)
         };
         if fixed(&read) != fixed(&self.gateway) {
-            let sentence = "landlord.toml: zone, state, run, [listen], [tls], [users], [http] and [logs] change at the next start of landlord";
+            let sentence = "landlord.toml: zone, state, run, [listen], [tls], [users] and [logs] change at the next start of landlord";
             tracing::warn!("{sentence}");
             self.notices.insert("landlord.toml", sentence.into());
+        }
+        if read.http != self.gateway.http {
+            tracing::info!("[http] changed: a new proxy takes over, which has it from its start");
+            self.gateway.http = read.http;
+            self.replace_proxy(None);
         }
         let now = &mut self.gateway;
         now.apps = read.apps;

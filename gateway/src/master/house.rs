@@ -18,8 +18,9 @@ use super::{
     event::Event,
     farewell::Farewell,
     ports::Ports,
+    proxies::Proxies,
     records::{Numbers, Records},
-    roles::{Facts, Log, Proxy, Role, RoleKind},
+    roles::{Log, Post, Role, RoleKind},
     seat::Seat,
     service::Service,
     units::Units,
@@ -29,8 +30,9 @@ use crate::{
     machine::{
         Now,
         backoff::Pace,
+        succession::Succession,
         tenant,
-        worker::{self, Settings},
+        worker::{self, Settings, Worker},
     },
     model::{Gateway, GenerationId, Rejection, TenantName},
     sys::{
@@ -77,7 +79,8 @@ pub(super) struct House {
     pub(super) ca: LocalCa,
     pub(super) listeners: Vec<(ListenerKind, u32, OwnedFd)>,
     pub(super) cores: u32,
-    pub(super) proxy: Proxy,
+    pub(super) proxies: Proxies,
+    pub(super) succession: Succession<Option<control::Replies>>,
     pub(super) log: Log,
     /// The access log's pipe: (read, write).
     pub(super) access: (OwnedFd, OwnedFd),
@@ -170,7 +173,6 @@ impl House {
         let watch = Watch::new(&gateway.tenants, gateway.file.as_deref());
         let access = sys::spawn::pipe().map_err(|e| OpenError::System("the access log's pipe", e))?;
         let service = Service::new();
-        let proxy = Proxy { role: Role::new(RoleKind::Proxy, role_settings(1)), facts: Facts::default() };
         Ok(Self {
             started: Instant::now(),
             since: jiff::Timestamp::now(),
@@ -182,8 +184,9 @@ impl House {
             ca,
             listeners,
             cores,
-            proxy,
-            log: Role::new(RoleKind::Log, role_settings(2)),
+            proxies: Proxies::new(),
+            succession: Succession::default(),
+            log: Role::new(Post::Log, Worker::new(log_settings())),
             access,
             epoch: 0,
             unpublished: true,
@@ -235,18 +238,22 @@ impl House {
                     Look::Files => self.look(),
                     Look::Slow => self.look_slowly(),
                 },
-                () = tokio::time::sleep(deadline) => self.on_time(),
+                () = tokio::time::sleep(deadline) => {
+                    // What has arrived is heard before anybody is called late: it may be we who did not get to run.
+                    tokio::task::yield_now().await;
+                    while let Ok(event) = events.try_recv() {
+                        self.on(event);
+                    }
+                    self.on_time();
+                }
             }
         }
     }
 
     /// Roles first, then what the files say.
     fn open_shop(&mut self) {
-        let now = self.now();
-        let actions = self.log.worker.on(worker::Event::Start, now);
-        self.act_for_role(RoleKind::Log, actions);
-        let actions = self.proxy.role.worker.on(worker::Event::Start, now);
-        self.act_for_role(RoleKind::Proxy, actions);
+        self.role_fact(Post::Log, worker::Event::Start);
+        self.role_fact(Post::Proxy(self.proxies.newest.number), worker::Event::Start);
         self.look();
     }
 
@@ -255,16 +262,16 @@ impl House {
             Event::Terminate => self.say_farewell(),
             Event::Reload => {
                 self.begin_reload();
-                // What is wrong is told by `status`.
+                // What is wrong with the files is told by `status`; the proxy is another one all the same.
                 let _ = self.reload(false);
-                self.end_reload();
+                self.replace_proxy(None);
             }
             Event::Child => self.reap_strangers(),
             Event::Exited { who, attempt, exit, report } => self.on_exit(who, attempt, exit, report),
-            Event::Proxy(attempt, fact) => self.on_proxy(attempt, fact),
+            Event::Proxy(number, attempt, fact) => self.on_proxy(number, attempt, fact),
             Event::Log(attempt, fact) => self.on_log(attempt, fact),
-            Event::LinkLost(kind, attempt) => self.on_link_lost(kind, attempt),
-            Event::Control(request, replies) => self.on_control(request, replies),
+            Event::LinkLost(post, attempt) => self.on_link_lost(post, attempt),
+            Event::Control(request, fds, replies) => self.on_control(request, fds, replies),
         }
     }
 
@@ -289,13 +296,13 @@ impl House {
     fn on_time(&mut self) {
         let now = self.now();
         let due = |deadline: Option<Now>| deadline.is_some_and(|at| at <= now);
-        for kind in [RoleKind::Log, RoleKind::Proxy] {
-            let worker = self.role_worker(kind);
-            if due(worker.deadline()) {
-                let actions = worker.on(worker::Event::Timer, now);
-                self.act_for_role(kind, actions);
+        let proxies = self.proxies.supervised().map(|proxy| Post::Proxy(proxy.number));
+        for post in std::iter::once(Post::Log).chain(proxies).collect::<Vec<_>>() {
+            if due(self.role_worker(post).and_then(|worker| worker.deadline())) {
+                self.role_fact(post, worker::Event::Timer);
             }
         }
+        self.end_overdue();
         for (name, seat) in &self.seats {
             if due(seat.machine.deadline()) {
                 self.inbox.push_back((name.clone(), tenant::Event::Timer));
@@ -306,11 +313,14 @@ impl House {
     /// Until something must be done although nothing happens.
     fn deadline(&self) -> Duration {
         let machines = self.seats.values().filter_map(|seat| seat.machine.deadline());
-        let roles = [self.log.worker.deadline(), self.proxy.role.worker.deadline(), self.farewell.deadline(), self.service.deadline()];
+        let proxies = self.proxies.supervised().filter_map(|proxy| proxy.role.worker.deadline());
+        let proxies = proxies.chain(self.proxies.overdue().map(|(at, _)| at));
+        let house = [self.log.worker.deadline(), self.farewell.deadline(), self.service.deadline()];
+        let house = house.into_iter().flatten();
         // While others wait for their turn, a slow start frees a place by growing old.
         let now = self.now();
         let waited_for = self.seats.values().filter(|_| !self.queue.is_empty()).filter_map(|seat| seat.slow_at(now));
-        let first = machines.chain(roles.into_iter().flatten()).chain(waited_for).min();
+        let first = machines.chain(proxies).chain(house).chain(waited_for).min();
         first.map_or(Duration::from_secs(3600), |at| at.0.saturating_sub(self.started.elapsed()))
     }
 }
@@ -327,12 +337,12 @@ fn listen(gateway: &Gateway, cores: u32) -> Result<Vec<(ListenerKind, u32, Owned
     Ok(listeners)
 }
 
-fn role_settings(seed: u64) -> Settings {
+fn log_settings() -> Settings {
     Settings {
         start_timeout: Duration::from_secs(10),
         stop_timeout: Duration::from_secs(10),
         failures: 1,
-        seed,
+        seed: 0,
         exits_are_final: false,
         pace: Pace::ROLE,
     }

@@ -1,10 +1,12 @@
 //! What operators ask for, and what they are answered.
 
+use std::os::fd::OwnedFd;
+
 use super::{control::Replies, files::on_one_line, house::House};
 use crate::{config, machine::tenant, model::TenantName, wire::ControlRequest};
 
 impl House {
-    pub(super) fn on_control(&mut self, request: ControlRequest, replies: Replies) {
+    pub(super) fn on_control(&mut self, request: ControlRequest, fds: Vec<OwnedFd>, replies: Replies) {
         match request {
             ControlRequest::Status { tenant } => {
                 self.tell_status(tenant.as_ref(), &replies);
@@ -26,7 +28,7 @@ impl House {
                     Err(message) => replies.done(false, message),
                 }
             }
-            ControlRequest::Upgrade => replies.done(false, "an upgrade is not possible yet"),
+            ControlRequest::Upgrade => self.upgrade(fds.into_iter().next(), replies),
         }
     }
 

@@ -11,12 +11,12 @@ use crate::{
 };
 
 impl House {
-    /// Tells the proxy what changed since it was last told. A table waits until the one before it is applied: what changed
+    /// Tells the proxies what changed since they were last told. A table waits until the one before it is applied: what changed
     /// in between is one step then, and a proxy that is slow (or stopped) finds no heap of tables before it. Certificates
     /// come after the routes, so that a host whose handshake succeeds is a host that is known.
     pub(super) fn publish(&mut self) {
-        let nobody = self.proxy.role.child.is_none();
-        if self.unpublished && (nobody || self.proxy.facts.applied >= self.epoch) {
+        let applied = self.proxies.accord.applied();
+        if self.unpublished && applied.is_none_or(|applied| applied >= self.epoch) {
             self.unpublished = false;
             self.epoch += 1;
             for seat in self.seats.values_mut() {
@@ -25,23 +25,21 @@ impl House {
                     seat.told.push((self.epoch, revision));
                 }
             }
-            if let Err(error) = self.tell_routes() {
-                tracing::error!(%error, "the routes cannot be told");
-            }
+            self.tell_routes();
         }
         if self.uncertified && !self.unpublished {
             self.uncertified = false;
             self.tell_certificates();
         }
-        if nobody && self.proxy.facts.applied < self.epoch {
+        if applied.is_none() && self.proxies.alone != Some(self.epoch) {
             self.carry_on_without_proxy();
         }
     }
 
-    /// With no proxy alive nobody routes by an older table and nothing is in flight: whoever waits for that (a stop, a
+    /// With no proxy alive that accepts or ever did, nobody routes by an older table and nothing is in flight: whoever waits for that (a stop, a
     /// deploy) need not wait for a proxy to come back. The next one is told the whole table first of all.
     fn carry_on_without_proxy(&mut self) {
-        self.proxy.facts.applied = self.epoch;
+        self.proxies.alone = Some(self.epoch);
         self.on_applied();
         for (name, seat) in &self.seats {
             let idle = seat.leases.keys().map(|generation| tenant::Event::Idle { generation: *generation });
@@ -49,21 +47,44 @@ impl House {
         }
     }
 
-    /// Sends certificates for every host; new leaves are minted here.
-    pub(super) fn tell_certificates(&mut self) {
-        let hosts = self.seats.values().flat_map(|seat| &seat.spec.hosts);
-        let told = match self.ca.cover(hosts) {
-            Ok(set) => serde_json::to_vec(&set).map_err(std::io::Error::from),
-            Err(error) => Err(std::io::Error::other(error)),
-        };
-        match told.and_then(|bytes| sys::memfd::seal("certificates", &bytes)) {
-            Ok(sealed) => self.proxy.role.send(ToProxy::Certificates, vec![sealed]),
+    /// Tells every proxy the certificates.
+    fn tell_certificates(&mut self) {
+        match self.certificates() {
+            Ok(sealed) => self.tell_all(&ToProxy::Certificates, &sealed),
             Err(error) => tracing::error!(%error, "the certificates cannot be told"),
         }
     }
 
-    /// Sends the whole table.
-    pub(super) fn tell_routes(&self) -> std::io::Result<()> {
+    /// Tells every proxy the whole table.
+    fn tell_routes(&mut self) {
+        match self.routes() {
+            Ok(sealed) => {
+                self.tell_all(&ToProxy::Routes { epoch: self.epoch }, &sealed);
+                let now = self.now();
+                self.proxies.accord.told(self.epoch, now);
+            }
+            Err(error) => tracing::error!(%error, "the routes cannot be told"),
+        }
+    }
+
+    fn tell_all(&self, message: &ToProxy, sealed: &OwnedFd) {
+        for proxy in self.proxies.all() {
+            match sealed.try_clone() {
+                Ok(copy) => proxy.role.send(message.clone(), vec![copy]),
+                Err(error) => tracing::error!(%error, "a proxy cannot be told"),
+            }
+        }
+    }
+
+    /// Certificates for every host; new leaves are minted here.
+    pub(super) fn certificates(&mut self) -> std::io::Result<OwnedFd> {
+        let hosts = self.seats.values().flat_map(|seat| &seat.spec.hosts);
+        let set = self.ca.cover(hosts).map_err(std::io::Error::other)?;
+        sys::memfd::seal("certificates", &serde_json::to_vec(&set)?)
+    }
+
+    /// The whole table.
+    pub(super) fn routes(&self) -> std::io::Result<OwnedFd> {
         let mut tenants: Vec<TenantRoute> = self.seats.values().map(|seat| seat.route(&self.gateway)).collect();
         // A file that was renamed leaves a tenant that only ends what is in flight: its hosts are the new one's already.
         let present = self.seats.values().filter(|seat| !seat.removed);
@@ -73,14 +94,12 @@ impl House {
             route.canonical = seat.spec.canonical.clone().filter(|host| !owned.contains(host));
         }
         let table = RouteTable { epoch: self.epoch, tenants };
-        let sealed: OwnedFd = sys::memfd::seal("routes", &serde_json::to_vec(&table)?)?;
-        self.proxy.role.send(ToProxy::Routes { epoch: self.epoch }, vec![sealed]);
-        Ok(())
+        sys::memfd::seal("routes", &serde_json::to_vec(&table)?)
     }
 
-    /// Every core of the proxy routes by some epoch now: tenants learn which revision of theirs that was.
+    /// Every core of every proxy routes by some epoch now: tenants learn which revision of theirs that was.
     pub(super) fn on_applied(&mut self) {
-        let applied = self.proxy.facts.applied;
+        let applied = self.proxies.accord.applied().unwrap_or(self.epoch);
         for (name, seat) in &mut self.seats {
             // Epoch 0 stands for what the tenant was told before.
             let newest = seat.told.iter().rev().find(|(epoch, _)| *epoch <= applied);

@@ -7,12 +7,12 @@ use tokio::sync::mpsc;
 
 use super::event::{Event, Who};
 use crate::{
-    machine::worker::{Settings, Worker},
+    machine::worker::Worker,
     sys::{
         self,
         spawn::{Program, Spawn},
     },
-    wire::{FromLog, FromProxy, Link, ToLog, ToProxy},
+    wire::{Link, ToLog},
 };
 
 /// Which helper.
@@ -43,27 +43,36 @@ impl RoleKind {
     }
 }
 
+/// A place that a role process fills, over its restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Post {
+    /// The log role's.
+    Log,
+    /// A proxy's, by its number: there may be several.
+    Proxy(u32),
+}
+
+impl Post {
+    pub(super) fn kind(self) -> RoleKind {
+        match self {
+            Self::Log => RoleKind::Log,
+            Self::Proxy(_) => RoleKind::Proxy,
+        }
+    }
+}
+
 /// One role: its supervision, its process, and the way to it.
 pub(super) struct Role<Out> {
-    pub(super) kind: RoleKind,
+    post: Post,
     pub(super) worker: Worker,
     pub(super) child: Option<super::child::Child>,
     outbox: Option<mpsc::UnboundedSender<(Out, Vec<OwnedFd>)>>,
     reader: Option<tokio::task::JoinHandle<()>>,
 }
 
-/// What the proxy has told so far; forgotten when it ends.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    pub(super) ready: bool,
-    pub(super) applied: u64,
-    /// When it last said anything; it counts every 10 s when there is nothing else.
-    pub(super) heard: Option<std::time::Instant>,
-}
-
 impl<Out: Serialize + 'static> Role<Out> {
-    pub(super) fn new(kind: RoleKind, settings: Settings) -> Self {
-        Self { kind, worker: Worker::new(settings), child: None, outbox: None, reader: None }
+    pub(super) fn new(post: Post, worker: Worker) -> Self {
+        Self { post, worker, child: None, outbox: None, reader: None }
     }
 
     /// Starts the process with one end of a fresh link, and two tasks that move messages.
@@ -74,14 +83,15 @@ impl<Out: Serialize + 'static> Role<Out> {
         &mut self,
         attempt: u32,
         events: &mpsc::UnboundedSender<Event>,
-        wrap: fn(u32, In) -> Event,
+        wrap: impl Fn(u32, In) -> Event + 'static,
     ) -> std::io::Result<u32>
     where
         In: DeserializeOwned + 'static,
     {
+        let (post, kind) = (self.post, self.post.kind());
         let (ours, theirs) = sys::packet::pair()?;
-        let mut args: Vec<std::ffi::OsString> = vec![self.kind.verb().into(), "--link".into(), "3".into()];
-        if let Some((uid, gid)) = self.kind.identity() {
+        let mut args: Vec<std::ffi::OsString> = vec![kind.verb().into(), "--link".into(), "3".into()];
+        if let Some((uid, gid)) = kind.identity() {
             args.extend(["--uid".into(), uid.to_string().into(), "--gid".into(), gid.to_string().into()]);
         }
         // A role's environment is empty, so it cannot find this out by itself.
@@ -101,11 +111,11 @@ impl<Out: Serialize + 'static> Role<Out> {
             die_with_parent: true,
         })?;
         let pid = child.pid;
-        self.child = Some(super::child::Child::watch(child, Who::Role(self.kind), attempt, None, events.clone())?);
+        self.child = Some(super::child::Child::watch(child, Who::Role(post), attempt, None, events.clone())?);
         let link = std::rc::Rc::new(Link::<Out, In>::new(ours)?);
         let (outbox, mut letters) = mpsc::unbounded_channel::<(Out, Vec<OwnedFd>)>();
         self.outbox = Some(outbox);
-        let (kind, tell, reader) = (self.kind, events.clone(), link.clone());
+        let (tell, reader) = (events.clone(), link.clone());
         self.reader = Some(tokio::task::spawn_local(async move {
             loop {
                 match reader.recv().await {
@@ -117,7 +127,7 @@ impl<Out: Serialize + 'static> Role<Out> {
                     }
                 }
             }
-            let _ = tell.send(Event::LinkLost(kind, attempt));
+            let _ = tell.send(Event::LinkLost(post, attempt));
         }));
         tokio::task::spawn_local(async move {
             while let Some((message, fds)) = letters.recv().await {
@@ -147,21 +157,5 @@ impl<Out: Serialize + 'static> Role<Out> {
     }
 }
 
-/// The proxy with what it told.
-pub(super) struct Proxy {
-    pub(super) role: Role<ToProxy>,
-    pub(super) facts: Facts,
-}
-
 /// The log role.
 pub(super) type Log = Role<ToLog>;
-
-/// The proxy's messages as events.
-pub(super) fn from_proxy(attempt: u32, message: FromProxy) -> Event {
-    Event::Proxy(attempt, message)
-}
-
-/// The log role's messages as events.
-pub(super) fn from_log(attempt: u32, message: FromLog) -> Event {
-    Event::Log(attempt, message)
-}

@@ -82,7 +82,7 @@ impl House {
         if self.farewell.has_begun() {
             return;
         }
-        let ready = self.proxy.facts.ready;
+        let ready = self.proxies.newest.facts.ready;
         if ready && !self.service.ready {
             self.service.ready = true;
             let sentence = self.sentence();

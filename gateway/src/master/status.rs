@@ -28,7 +28,8 @@ impl House {
             notices: self.notices.values().cloned().collect(),
             gateway: Started {
                 pid: std::process::id(),
-                proxy_pid: self.proxy.role.child.as_ref().map(|child| child.pid),
+                proxy_pid: self.proxies.newest.role.child.as_ref().map(|child| child.pid),
+                draining: self.proxies.draining(),
                 version: env!("CARGO_PKG_VERSION").into(),
                 zone: self.gateway.zone.to_string(),
                 since: self.since.to_string(),
@@ -92,14 +93,14 @@ impl House {
 
     /// The table of the quick start, when every tenant has reached something worth telling.
     pub(super) fn announce_once(&mut self) {
-        if self.announce.is_none() || !self.proxy.facts.ready || self.farewell.has_begun() {
+        if self.announce.is_none() || !self.proxies.newest.facts.ready || self.farewell.has_begun() {
             return;
         }
         for seat in self.seats.values_mut() {
             seat.settled |= !matches!(seat.machine.view().state, tenant::State::Starting | tenant::State::Holding);
         }
         if self.seats.values().all(|seat| seat.settled)
-            && self.proxy.facts.applied >= self.epoch
+            && self.proxies.accord.applied() >= Some(self.epoch)
             && let Some(mut announce) = self.announce.take()
         {
             announce(&self.gateway, &self.status(None));

@@ -139,6 +139,11 @@ impl Writer {
         self.dropped += lines;
     }
 
+    /// Nothing waits for room.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unwritten.is_empty() && self.dropped == 0
+    }
+
     /// Tries again to write what waits for room.
     pub(crate) fn drain(&mut self) {
         if self.dropped > 0 && self.unwritten.is_empty() {

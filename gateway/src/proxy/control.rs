@@ -4,8 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    os::fd::{AsRawFd, OwnedFd},
-    path::PathBuf,
+    os::fd::OwnedFd,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,60 +12,46 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc},
-    time,
+    time::{self, Interval},
 };
 
 use super::{
     access::{self, Record, Writer},
     cores::{Cores, Listener, Setup},
     forward::forwarder::Report,
+    outbox::Outbox,
+    parcel::{ControlError, find_sockets, one, sealed},
     probe::{Finding, Probes},
     routes::{Routes, Table},
 };
 use crate::{
-    model::{BackendAddress, CertificateSet, GenerationId, RouteTable},
-    sys::memfd,
+    model::{CertificateSet, GenerationId, RouteTable},
     wire::{FromProxy, Link, LinkError, PROTOCOL, ToProxy},
 };
 
-/// A route table or a set of certificates is at most this long.
-const MEMFD: usize = 256 * 1024 * 1024;
 /// Deadlines of closed gates and the log's backlog are looked at this often.
 const TICK: Duration = Duration::from_millis(100);
 const COUNTERS: Duration = Duration::from_secs(10);
+/// An operator looks at how many are left.
+const RETIRED_COUNTERS: Duration = Duration::from_secs(1);
+/// The log role gets so long to make room for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// What is in flight may take so long when the master has gone.
 const ORPHANED: Duration = Duration::from_secs(2);
 
-/// Why the proxy cannot go on. It ends; its supervisor starts another.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ControlError {
-    /// The link broke.
-    #[error("the link to the master: {0}")]
-    Link(#[from] LinkError),
-    /// The master speaks other messages.
-    #[error("the master speaks protocol {0}, this proxy {PROTOCOL}")]
-    Protocol(u32),
-    /// A message came without what belongs to it, or out of order.
-    #[error("the master sent {0}")]
-    Order(&'static str),
-    /// A table or certificates could not be read.
-    #[error("cannot read {what}: {why}")]
-    Unreadable {
-        /// What.
-        what: &'static str,
-        /// Why.
-        why: String,
-    },
-    /// A core could not be started or died.
-    #[error("core: {0}")]
-    Core(String),
-}
-
-type ToMaster = Link<FromProxy, ToProxy>;
+/// The proxy's end of its link.
+pub(crate) type ToMaster = Link<FromProxy, ToProxy>;
 
 /// All that the control thread knows.
 struct Control {
     link: ToMaster,
+    outbox: Outbox,
+    counters: Interval,
+    /// A master has said its Hello: another one is a resumed master's, which knows nothing.
+    greeted: bool,
+    /// Every core does.
+    accepting: bool,
+    retired: bool,
     /// Since `Configure`.
     house: Option<House>,
     closed: HashMap<GenerationId, Instant>,
@@ -92,12 +77,16 @@ struct House {
 /// Serves until the master says `Drain` or has gone.
 pub(crate) async fn run(link: OwnedFd) -> Result<ExitCode, ControlError> {
     let link = ToMaster::new(link).map_err(LinkError::Io)?;
-    link.send(&FromProxy::Hello { protocol: PROTOCOL, epoch: 0 }, &[]).await?;
     let (reports, mut reported) = mpsc::unbounded_channel();
     let (found, mut findings) = mpsc::unbounded_channel();
     let (records, mut batches) = access::channel();
     let mut control = Control {
         link,
+        outbox: Outbox::default(),
+        counters: every(COUNTERS),
+        greeted: false,
+        accepting: false,
+        retired: false,
         house: None,
         closed: HashMap::new(),
         idle_told: HashSet::new(),
@@ -108,15 +97,14 @@ pub(crate) async fn run(link: OwnedFd) -> Result<ExitCode, ControlError> {
         certified: false,
         routed: false,
     };
-    let mut tick = time::interval(TICK);
-    tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    control.tell(FromProxy::Hello { protocol: PROTOCOL, epoch: 0 });
+    let mut tick = every(TICK);
     let mut gone = false;
-    let mut counters = time::interval_at(time::Instant::now() + COUNTERS, COUNTERS);
     loop {
         let idle = control.house.as_ref().map(|house| Arc::clone(house.routes.idle()));
         tokio::select! {
             received = control.link.recv(), if !gone => match received {
-                Ok(Some((message, fds))) => control.told(message, fds).await?,
+                Ok(Some((message, fds))) => control.told(message, fds)?,
                 // The master has gone. Under systemd it keeps its end in the fd store; on a laptop it is all over.
                 Ok(None) => {
                     gone = true;
@@ -128,24 +116,27 @@ pub(crate) async fn run(link: OwnedFd) -> Result<ExitCode, ControlError> {
                 Err(LinkError::Malformed(why)) => tracing::error!(%why, "the master sent what is no message"),
                 Err(error) => return Err(error.into()),
             },
-            () = notified(idle) => control.tell_idle(false).await?,
+            sent = control.outbox.send(&control.link), if !gone && !control.outbox.is_empty() => sent?,
+            () = notified(idle) => control.tell_idle(false),
             Some(Report::Waiting(tenant)) = reported.recv() => {
                 if let Ok(tenant) = tenant.parse() {
-                    control.tell(FromProxy::Waiting { tenant }).await?;
+                    control.tell(FromProxy::Waiting { tenant });
                 }
             }
-            Some(Finding { generation, attempt, outcome }) = findings.recv() => {
-                control.tell(FromProxy::Probe { generation, attempt, outcome }).await?;
-            }
+            Some(finding) = findings.recv() => control.found(finding),
             Some(batch) = batches.recv() => control.write(&batch),
             _ = tick.tick() => control.tick(),
-            _ = counters.tick() => control.count().await?,
+            _ = control.counters.tick() => control.count(),
             event = event(control.house.as_mut()) => match event {
-                Event::Ready => control.tell(FromProxy::Ready).await?,
+                Event::Ready => {
+                    control.accepting = true;
+                    control.tell(FromProxy::Ready);
+                }
                 Event::Ended => {
                     while let Ok(batch) = batches.try_recv() {
                         control.write(&batch);
                     }
+                    control.write_last().await;
                     return Ok(ExitCode::SUCCESS);
                 }
                 Event::Died(why) => return Err(ControlError::Core(why)),
@@ -180,18 +171,17 @@ async fn event(house: Option<&mut House>) -> Event {
 }
 
 impl Control {
-    async fn tell(&mut self, message: FromProxy) -> Result<(), ControlError> {
-        match self.link.send(&message, &[]).await {
-            // Its going is seen by `recv`, which is where the draining begins.
-            Err(LinkError::Gone) => Ok(()),
-            sent => Ok(sent?),
-        }
+    /// Never waits: the master may be away while its end of the link is kept for the next one.
+    fn tell(&mut self, fact: FromProxy) {
+        self.outbox.push(fact);
     }
 
-    async fn told(&mut self, message: ToProxy, fds: Vec<OwnedFd>) -> Result<(), ControlError> {
+    fn told(&mut self, message: ToProxy, fds: Vec<OwnedFd>) -> Result<(), ControlError> {
         match message {
-            ToProxy::Hello { protocol: PROTOCOL } => {}
-            ToProxy::Hello { protocol } => return Err(ControlError::Protocol(protocol)),
+            ToProxy::Hello { protocol: PROTOCOL } if !self.greeted => self.greeted = true,
+            ToProxy::Hello { protocol } if !self.greeted => return Err(ControlError::Protocol(protocol)),
+            // Whether it goes on with this proxy is for a resumed master to say: here are its visitors.
+            ToProxy::Hello { protocol } => self.tell_all(protocol == PROTOCOL),
             ToProxy::Configure { .. } if self.house.is_some() => {
                 return Err(ControlError::Order("Configure twice"));
             }
@@ -229,14 +219,16 @@ impl Control {
                 let table = house.routes.apply(table);
                 self.routed = true;
                 self.watch_gates(&table);
-                self.probes.apply(&table);
+                if !self.retired {
+                    self.probes.apply(&table);
+                }
                 // The store is what every core loads from: no request routes by an older table from here on, and one
                 // that was between its look and its gate is counted by the gate or finds it closed.
-                self.tell(FromProxy::Applied { epoch }).await?;
+                self.tell(FromProxy::Applied { epoch });
                 self.start_when_complete()?;
-                self.tell_idle(true).await?;
+                self.tell_idle(true);
             }
-            ToProxy::Retire => self.drain(Duration::from_secs(3600))?,
+            ToProxy::Retire => self.retire()?,
             ToProxy::Drain { deadline_ms } => self.drain(Duration::from_millis(deadline_ms))?,
         }
         Ok(())
@@ -247,7 +239,8 @@ impl Control {
     }
 
     fn start_when_complete(&mut self) -> Result<(), ControlError> {
-        if !(self.start && self.certified && self.routed) {
+        let leaves = self.house.as_ref().is_some_and(|house| house.cores.leaves());
+        if leaves || !(self.start && self.certified && self.routed) {
             return Ok(());
         }
         self.start = false;
@@ -258,6 +251,16 @@ impl Control {
             .cores
             .start(&house.setup, &house.routes, listeners, &reports, &records)
             .map_err(|error| ControlError::Core(error.to_string()))
+    }
+
+    /// The newest proxy accepts and probes from now on; this one sees its connections off.
+    fn retire(&mut self) -> Result<(), ControlError> {
+        self.house()?.cores.retire();
+        self.retired = true;
+        self.probes.end();
+        self.count();
+        self.counters = every(RETIRED_COUNTERS);
+        Ok(())
     }
 
     fn drain(&mut self, within: Duration) -> Result<(), ControlError> {
@@ -288,8 +291,8 @@ impl Control {
     }
 
     /// Tells which closed gates are idle; `again`: also those that were told before.
-    async fn tell_idle(&mut self, again: bool) -> Result<(), ControlError> {
-        let Some(house) = &self.house else { return Ok(()) };
+    fn tell_idle(&mut self, again: bool) {
+        let Some(house) = &self.house else { return };
         let table = house.routes.current();
         let idle: Vec<GenerationId> = table
             .backends()
@@ -299,9 +302,38 @@ impl Control {
             .collect();
         for generation in idle {
             self.idle_told.insert(generation);
-            self.tell(FromProxy::Idle { generation }).await?;
+            self.tell(FromProxy::Idle { generation });
         }
-        Ok(())
+    }
+
+    /// All that a master needs who has just come back: the proxy has gone on without it.
+    /// `understood`: it speaks these messages.
+    fn tell_all(&mut self, understood: bool) {
+        let table = self.house.as_ref().filter(|_| self.routed).map(|house| house.routes.current());
+        let epoch = table.as_ref().map_or(0, |table| table.epoch);
+        self.tell(FromProxy::Hello { protocol: PROTOCOL, epoch });
+        if !understood {
+            return;
+        }
+        if self.accepting && !self.house.as_ref().is_some_and(|house| house.cores.leaves()) {
+            self.tell(FromProxy::Ready);
+        }
+        let Some(table) = table else { return };
+        self.tell(FromProxy::Applied { epoch });
+        self.tell_idle(true);
+        for tenant in table.waiting().filter_map(|tenant| tenant.name.parse().ok()) {
+            self.tell(FromProxy::Waiting { tenant });
+        }
+        for finding in self.probes.known() {
+            self.tell(finding.into());
+        }
+        self.count();
+    }
+
+    fn found(&mut self, finding: Finding) {
+        if self.probes.note(&finding) {
+            self.tell(finding.into());
+        }
     }
 
     fn write(&mut self, batch: &[Record]) {
@@ -325,32 +357,33 @@ impl Control {
         }
     }
 
-    async fn count(&mut self) -> Result<(), ControlError> {
-        let Some(house) = &self.house else { return Ok(()) };
+    fn count(&mut self) {
+        let Some(house) = &self.house else { return };
         let (connections, requests, rejects) = house.cores.counts();
-        self.tell(FromProxy::Counters { connections, requests, rejects }).await
+        self.tell(FromProxy::Counters { connections, requests, rejects });
     }
-}
 
-/// Relative paths of unix sockets become paths through the descriptor of their folder: the folders above it may be closed
-/// to the proxy's user, and a path of 108 bytes or more could not be connected to.
-fn find_sockets(table: &mut RouteTable, folder: &OwnedFd) {
-    let folder = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-    for backend in table.tenants.iter_mut().flat_map(|tenant| &mut tenant.backends) {
-        if let BackendAddress::Unix(path) = &mut backend.address {
-            *path = folder.join(&*path);
+    /// The log's pipe may be full at the very end.
+    async fn write_last(&mut self) {
+        let Some(house) = &mut self.house else { return };
+        house.writer.add_dropped(house.cores.lost_records());
+        let mut tick = every(TICK);
+        let written = async {
+            house.writer.drain();
+            while !house.writer.is_empty() {
+                tick.tick().await;
+                house.writer.drain();
+            }
+        };
+        if time::timeout(LAST_LINES, written).await.is_err() {
+            tracing::warn!("the last lines of the access log are lost: nobody reads them");
         }
     }
 }
 
-fn one(fds: Vec<OwnedFd>, without: &'static str) -> Result<OwnedFd, ControlError> {
-    fds.into_iter().next().ok_or(ControlError::Order(without))
-}
-
-fn sealed<T: serde::de::DeserializeOwned>(fds: Vec<OwnedFd>, what: &'static str) -> Result<T, ControlError> {
-    let fd = one(fds, "a message without its memfd")?;
-    let bytes = memfd::read(fd, MEMFD).map_err(|why| ControlError::Unreadable { what, why: why.to_string() })?;
-    // The message is not shown: it may quote a key.
-    serde_json::from_slice(&bytes)
-        .map_err(|why| ControlError::Unreadable { what, why: format!("line {} column {}", why.line(), why.column()) })
+/// First after one period.
+fn every(period: Duration) -> Interval {
+    let mut interval = time::interval_at(time::Instant::now() + period, period);
+    interval.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    interval
 }

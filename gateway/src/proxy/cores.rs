@@ -34,6 +34,9 @@ use crate::{
 /// Deadlines in flight are looked at, and log records handed over, this often.
 const SWEEP: Duration = Duration::from_millis(100);
 
+/// Turns that the last tasks of a core get to fall after their connections.
+const TURNS: u32 = 100;
+
 /// What `Configure` told.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -55,13 +58,21 @@ pub(crate) struct Cores {
     shared: Arc<connection::Shared>,
     counts: Vec<Arc<Counts>>,
     lost: Arc<AtomicU64>,
-    /// When to be through with draining; `None`: not draining.
-    drain: watch::Sender<Option<Instant>>,
+    leave: watch::Sender<Leave>,
     news: mpsc::UnboundedReceiver<News>,
     tell: mpsc::UnboundedSender<News>,
     started: usize,
     accepting: usize,
     ended: usize,
+}
+
+/// Whether, and how soon, the threads are to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Leave {
+    /// Nobody is let in any more, since then.
+    retired: Option<Instant>,
+    /// What is left is cut then.
+    deadline: Option<Instant>,
 }
 
 /// What a thread has to say.
@@ -82,7 +93,7 @@ struct Core {
     lost: Arc<AtomicU64>,
     reports: mpsc::UnboundedSender<Report>,
     records: mpsc::Sender<Vec<Record>>,
-    drain: watch::Receiver<Option<Instant>>,
+    leave: watch::Receiver<Leave>,
     tell: Ending,
 }
 
@@ -108,7 +119,7 @@ impl Cores {
             shared,
             counts: (0..setup.cores).map(|_| Arc::default()).collect(),
             lost: Arc::default(),
-            drain: watch::Sender::new(None),
+            leave: watch::Sender::new(Leave::default()),
             news,
             tell,
             started: 0,
@@ -156,7 +167,7 @@ impl Cores {
                 lost: Arc::clone(&self.lost),
                 reports: reports.clone(),
                 records: records.clone(),
-                drain: self.drain.subscribe(),
+                leave: self.leave.subscribe(),
                 tell: Ending(self.tell.clone(), Err("panicked".to_owned())),
             };
             thread::Builder::new().name(format!("core-{index}")).spawn(move || core.run())?;
@@ -165,22 +176,27 @@ impl Cores {
         Ok(())
     }
 
-    /// Stops accepting and ends; at the deadline whatever is left is cut. A later deadline never replaces an earlier.
+    /// Stops accepting, and ends when the last connection has; each request and tunnel has its tenant's time from here.
+    pub(crate) fn retire(&self) {
+        self.leave.send_modify(|leave| _ = leave.retired.get_or_insert_with(Instant::now));
+    }
+
+    /// The same, and at the deadline whatever is left is cut. A later deadline never replaces an earlier.
     pub(crate) fn drain(&self, deadline: Instant) {
-        self.drain.send_if_modified(|known| {
-            let earlier = known.is_none_or(|known| deadline < known);
-            if earlier {
-                *known = Some(deadline);
-            }
-            earlier
+        self.leave.send_modify(|leave| {
+            leave.deadline = Some(leave.deadline.map_or(deadline, |known| known.min(deadline)));
         });
+    }
+
+    /// Whether it was told to end.
+    pub(crate) fn leaves(&self) -> bool {
+        *self.leave.borrow() != Leave::default()
     }
 
     /// The next event. Cancel safe.
     pub(crate) async fn event(&mut self) -> Event {
         loop {
-            let draining = self.drain.borrow().is_some();
-            if draining && self.ended == self.started {
+            if self.leaves() && self.ended == self.started {
                 return Event::Ended;
             }
             match self.news.recv().await {
@@ -230,27 +246,38 @@ impl Core {
             Arc::clone(&self.counts),
         );
         let listeners = std::mem::take(&mut self.listeners);
-        let mut listening = Some(connection::serve(listeners, Rc::new(forwarder.clone()), Arc::clone(&self.shared))?);
+        let mut listening = connection::serve(listeners, Rc::new(forwarder.clone()), Arc::clone(&self.shared))?;
         let _ = self.tell.0.send(News::Accepting);
 
         let mut tick = time::interval(SWEEP);
         tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        let mut drained: std::pin::Pin<Box<dyn Future<Output = ()>>> = Box::pin(std::future::pending());
+        let mut leave = Leave::default();
         loop {
             tokio::select! {
                 _ = tick.tick() => self.sweep(&forwarder),
                 // The sender lives as long as the control thread, and that as long as the process.
-                Ok(()) = self.drain.changed() => {
-                    let deadline = *self.drain.borrow_and_update();
-                    if let (Some(deadline), Some(listening)) = (deadline, listening.take()) {
-                        drained = Box::pin(listening.drain(deadline.saturating_duration_since(Instant::now())));
+                Ok(()) = self.leave.changed() => {
+                    leave = *self.leave.borrow_and_update();
+                    listening.retire();
+                    if let Some(since) = leave.retired {
+                        forwarder.retire(since);
                     }
                 }
-                () = &mut drained => break,
+                () = listening.ended(), if leave != Leave::default() => break,
+                () = reached(leave.deadline) => {
+                    listening.cut().await;
+                    break;
+                }
             }
         }
         forwarder.cut_all();
-        tokio::task::yield_now().await;
+        // Each request's task tells the log of its end, once it has seen it.
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+            if forwarder.in_flight() == 0 {
+                break;
+            }
+        }
         self.sweep(&forwarder);
         Ok(())
     }
@@ -258,5 +285,12 @@ impl Core {
     fn sweep(&self, forwarder: &Forwarder) {
         forwarder.sweep(Instant::now());
         self.lost.fetch_add(forwarder.lost_records(), Ordering::Relaxed);
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }

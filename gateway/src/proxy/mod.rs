@@ -10,7 +10,9 @@ pub(crate) mod control;
 pub(crate) mod cores;
 pub mod exchange;
 pub mod forward;
+pub(crate) mod outbox;
 pub mod pages;
+pub(crate) mod parcel;
 pub(crate) mod probe;
 pub mod routes;
 #[cfg(test)]

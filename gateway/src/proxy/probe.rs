@@ -18,7 +18,10 @@ use tokio::{
 };
 
 use super::routes::Table;
-use crate::model::{BackendAddress, GenerationId, Probe, ProbeOutcome};
+use crate::{
+    model::{BackendAddress, GenerationId, Probe, ProbeOutcome},
+    wire::FromProxy,
+};
 
 /// The first pause after a failed probe of a starting worker; doubled up to [`EAGER_MOST`].
 const EAGER: Duration = Duration::from_millis(5);
@@ -32,6 +35,12 @@ pub(crate) struct Finding {
     pub(crate) outcome: ProbeOutcome,
 }
 
+impl From<Finding> for FromProxy {
+    fn from(Finding { generation, attempt, outcome }: Finding) -> Self {
+        Self::Probe { generation, attempt, outcome }
+    }
+}
+
 /// The probes that run, one task each, on the control thread.
 #[derive(Debug)]
 pub(crate) struct Probes {
@@ -43,6 +52,8 @@ pub(crate) struct Probes {
 struct Running {
     target: Target,
     task: AbortHandle,
+    /// The newest that was told.
+    found: Option<Finding>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,15 +84,38 @@ impl Probes {
             let running = match before.remove(&generation) {
                 Some(same) if same.target == target => same,
                 known => {
+                    // An outcome is the attempt's, whatever else the table changes.
+                    let found = known.as_ref().and_then(|known| known.found.clone());
+                    let found = found.filter(|found| found.attempt == probe.attempt);
                     // Healthy a moment ago and told so: the next look is due after the interval.
                     let goes_on = known.is_some_and(|known| known.target.probe.attempt == probe.attempt);
                     let delay = if goes_on && !probe.starting { probe.interval } else { Duration::ZERO };
                     let task = tokio::task::spawn_local(watch(target.clone(), delay, self.out.clone()));
-                    Running { target, task: task.abort_handle() }
+                    Running { target, task: task.abort_handle(), found }
                 }
             };
             self.running.insert(generation, running);
         }
+    }
+
+    /// Remembers what was found. `false`: it is no news any more, of a worker that is not probed now.
+    pub(crate) fn note(&mut self, finding: &Finding) -> bool {
+        let Some(running) = self.running.get_mut(&finding.generation) else { return false };
+        if running.target.probe.attempt != finding.attempt {
+            return false;
+        }
+        running.found = Some(finding.clone());
+        true
+    }
+
+    /// The newest finding of each worker that is probed.
+    pub(crate) fn known(&self) -> Vec<Finding> {
+        self.running.values().filter_map(|running| running.found.clone()).collect()
+    }
+
+    /// Probes nobody any more.
+    pub(crate) fn end(&mut self) {
+        self.running.clear();
     }
 }
 

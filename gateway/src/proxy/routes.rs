@@ -86,6 +86,19 @@ impl Table {
         self.backends.values()
     }
 
+    /// How long a request, or a tunnel (`upgraded`), of this generation may go on once it is to end.
+    pub fn timeout(&self, generation: GenerationId, upgraded: bool) -> Option<Duration> {
+        let (_, route) = self.backends.get(&generation)?;
+        Some(if upgraded { route.upgrade_timeout } else { route.drain_timeout })
+    }
+
+    /// The tenants whose visitors wait, as the master has been told.
+    pub fn waiting(&self) -> impl Iterator<Item = &Tenant> {
+        self.tenants
+            .iter()
+            .filter(|tenant| matches!(tenant.serving, Serving::Hold) && tenant.held.told.load(Ordering::Acquire))
+    }
+
     /// Whether it names this generation.
     pub fn names(&self, generation: GenerationId) -> bool {
         self.backends.contains_key(&generation)

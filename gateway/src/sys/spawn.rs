@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::PathBuf,
@@ -67,6 +67,12 @@ static THIS_BINARY: OnceLock<File> = OnceLock::new();
 /// Holds the file that we were started from, for [`Program::ThisBinary`]. To be called first thing in `main`.
 pub fn init() -> io::Result<()> {
     this_binary().map(drop)
+}
+
+/// Whether an open file is the very one that [`Program::ThisBinary`] starts: the same inode, whatever it is called.
+pub fn is_this_binary(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let (offered, ours) = (nix::sys::stat::fstat(file)?, nix::sys::stat::fstat(this_binary()?)?);
+    Ok((offered.st_dev, offered.st_ino) == (ours.st_dev, ours.st_ino))
 }
 
 /// A pipe, (read, write); both ends close-on-exec and blocking.
@@ -226,7 +232,7 @@ pub fn this_binary() -> io::Result<&'static File> {
 
 fn duplicate_from(fd: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the caller holds fd open for this call.
-    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;
     // SAFETY: just made for us, owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })

@@ -98,12 +98,24 @@ pub struct Started {
     pub pid: u32,
     /// The newest proxy.
     pub proxy_pid: Option<u32>,
+    /// Older proxies that end their last connections, oldest first.
+    #[serde(default)]
+    pub draining: Vec<Draining>,
     /// The version of the running program.
     pub version: String,
     /// The zone.
     pub zone: String,
     /// RFC 3339, UTC.
     pub since: String,
+}
+
+/// A proxy that was followed by a newer one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Its process.
+    pub pid: u32,
+    /// Its open client connections when it last counted; it counts every 10 s.
+    pub connections: Option<u64>,
 }
 
 /// What a tenant is doing, as `landlord status` names it.

@@ -8,7 +8,7 @@ mod link;
 mod log;
 mod proxy;
 
-pub use control::{ControlReply, ControlRequest, Outcome, Started, Status, StatusEntry, TenantState};
+pub use control::{ControlReply, ControlRequest, Draining, Outcome, Started, Status, StatusEntry, TenantState};
 pub use exec::Plan;
 pub use link::{Link, LinkError};
 pub use log::{FromLog, ToLog};

@@ -18,7 +18,9 @@ pub enum ListenerKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum ToProxy {
-    /// First of all.
+    /// First of all. Said again by a master that has come back and knows nothing: the proxy answers with its own Hello and
+    /// then with every fact as if it were news. Of what follows here, only Certificates, Routes, Retire and Drain are told
+    /// to it again.
     Hello {
         /// [`crate::wire::PROTOCOL`]
         protocol: u32,
@@ -53,7 +55,8 @@ pub enum ToProxy {
     /// Another proxy accepts from the same sockets now: accept no more, and exit 0 once the last connection has ended in its
     /// own good time. The next answer on a kept connection says `Connection: close` (HTTP/2: GOAWAY in two steps, RFC 9113
     /// section 6.8); idle ones are left to their timeout; bodies and upgraded connections to `drain_timeout` and
-    /// `upgrade_timeout` of their tenant, counted from here. Tables go on coming, and are answered as ever.
+    /// `upgrade_timeout` of their tenant, counted from here, or from the request's beginning where that is later. Tables go
+    /// on coming, and are answered as ever; nothing is probed any more.
     Retire,
     /// Stop accepting, finish what is in flight, exit 0.
     Drain {
@@ -99,7 +102,7 @@ pub enum FromProxy {
         /// What was found.
         outcome: ProbeOutcome,
     },
-    /// Every 10 s, for `status` and the log.
+    /// Every 10 s, for `status` and the log; at once and then every second from `Retire` on.
     Counters {
         /// Open client connections.
         connections: u64,

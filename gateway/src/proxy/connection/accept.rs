@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, io, net::SocketAddr, os::fd::AsRawFd, rc::Rc, sync::Arc, time::Duration};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch as news,
+};
 
 use super::{
     Core, Open,
@@ -20,10 +23,24 @@ use crate::{
 /// How long nobody is let in after the system was out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Accepts until the task is aborted.
-pub(super) async fn run<F: Forward>(core: Rc<Core<F>>, kind: ListenerKind, listener: TcpListener) {
+/// Accepts until `closing` says so, and then closes its socket.
+///
+/// The word is heard between two connections only: what the kernel has handed out nobody else can serve.
+pub(super) async fn run<F: Forward>(
+    core: Rc<Core<F>>,
+    kind: ListenerKind,
+    listener: TcpListener,
+    mut closing: news::Receiver<bool>,
+) {
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            // Nobody who could say so any more is the end, too.
+            _ = closing.wait_for(|&closing| closing) => return,
+            // Dropped unfinished, it has taken nobody from the kernel's queue.
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((socket, client)) => {
                 let scarce = socket.as_raw_fd() as u64 >= core.shared.census.descriptors;
                 let client = SocketAddr::new(client.ip().to_canonical(), client.port());

@@ -64,11 +64,22 @@ where
     });
     let Some(mut h2) = opened.await else { return };
     let shared = Rc::new(Streams { core, connection, watch, traffic, budget: Rc::default() });
-    let (mut leaving, mut thrown_out) = (false, false);
+    let (mut leaving, mut thrown_out): (Option<Instant>, bool) = (None, false);
+    let (mut asked, patience) = (false, shared.core.limits.idle_timeout);
     let ended = poll_fn(|cx| {
         loop {
             match h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) if !thrown_out => shared.open(request, respond),
+                Poll::Ready(Some(Ok((_, mut respond)))) if leaving.is_some_and(|since| since.elapsed() > patience) => {
+                    // It answers no PING, so that the second GOAWAY never goes out: told so stream by stream.
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                    if shared.watch.streams() == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Some(Ok((request, respond)))) if !thrown_out => {
+                    asked = true;
+                    shared.open(request, respond);
+                }
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
@@ -81,15 +92,18 @@ where
                         continue;
                     }
                     if verdict == Verdict::Idle {
-                        if leaving {
+                        if leaving.is_some() {
                             return Poll::Ready(Ok(()));
                         }
                         // The client has as long again to say that it has understood.
                         shared.watch.acquit();
                         shared.watch.next_serial();
                     }
-                    if (verdict == Verdict::Idle || shared.core.draining.get()) && !leaving {
-                        leaving = true;
+                    // One that has not asked for anything yet is about to: its first request would cross the GOAWAY, and
+                    // not every client asks again elsewhere.
+                    let drains = shared.core.draining.get() && asked;
+                    if (verdict == Verdict::Idle || drains) && leaving.is_none() {
+                        leaving = Some(Instant::now());
                         h2.graceful_shutdown();
                         continue;
                     }

@@ -33,13 +33,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use http::Response;
 use rustls::ServerConfig;
-use tokio::{net::TcpListener, sync::Notify, task::AbortHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch as news},
+    task::{AbortHandle, JoinHandle},
+};
 
 pub use self::census::Census;
 use self::{sweep::Sweep, tls::Certificates, watch::Verdict};
@@ -115,7 +118,9 @@ impl Drop for Open {
 
 /// One core's listeners and connections, at work as long as its `LocalSet` is.
 pub struct Listening {
-    accepting: Vec<AbortHandle>,
+    accepting: Vec<JoinHandle<()>>,
+    /// Told `true` when nobody is to be let in any more.
+    closing: news::Sender<bool>,
     sweeping: AbortHandle,
     sweep: Rc<Sweep>,
     live: Arc<Live>,
@@ -135,16 +140,18 @@ pub fn serve<F: Forward>(
     let limits = Arc::new(shared.limits.clone());
     let core =
         Rc::new(Core { forward, shared, limits, sweep, live: Arc::default(), draining: Rc::new(Cell::new(false)) });
+    let closing = news::Sender::new(false);
     let mut accepting = Vec::with_capacity(listeners.len());
     for (kind, socket) in listeners {
         let socket = std::net::TcpListener::from(socket);
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket)?;
-        accepting.push(tokio::task::spawn_local(accept::run(Rc::clone(&core), kind, listener)).abort_handle());
+        accepting.push(tokio::task::spawn_local(accept::run(Rc::clone(&core), kind, listener, closing.subscribe())));
     }
     let sweeping = tokio::task::spawn_local(Rc::clone(&core.sweep).run()).abort_handle();
     Ok(Listening {
         accepting,
+        closing,
         sweeping,
         sweep: Rc::clone(&core.sweep),
         live: Arc::clone(&core.live),
@@ -158,31 +165,48 @@ impl Listening {
         self.live.open.load(Ordering::Relaxed)
     }
 
-    /// Stops accepting, has every connection end in its own good time, and cuts what is left at the deadline.
+    /// Stops accepting, and asks every connection to end in its own good time.
     ///
-    /// Idle HTTP/1.1 connections stay until their next answer or the idle timeout: closing them would lose the requests
-    /// that are on their way.
-    pub async fn drain(self, deadline: Duration) {
-        for accepting in &self.accepting {
-            accepting.abort();
-        }
+    /// A connection that the kernel has handed out is served; one that waits in its queue is left to whoever else has the
+    /// socket. Idle HTTP/1.1 connections stay until their next answer or the idle timeout: closing them would lose the
+    /// requests that are on their way. Told again, it changes nothing.
+    pub fn retire(&self) {
+        self.closing.send_replace(true);
         self.draining.set(true);
         self.sweep.wake_all();
-        let all_ended = async {
-            loop {
-                let ended = self.live.ended.notified();
-                if self.connections() == 0 {
-                    return;
-                }
-                ended.await;
-            }
-        };
-        if tokio::time::timeout(deadline, all_ended).await.is_err() {
-            self.sweep.judge_all(Verdict::Cut);
-            // One more turn for the tasks to fall; a connection inside a worker's tunnel falls at its next poll.
-            tokio::task::yield_now().await;
+    }
+
+    /// Ends when nobody is let in any more and the last connection has ended. Only a [`retire`](Self::retire) leads there.
+    pub async fn ended(&mut self) {
+        // Until its task has ended, a connection that it has in its hands is not counted yet.
+        while let Some(accepting) = self.accepting.last_mut() {
+            // A panic of it would have been reported; it lets nobody in either.
+            let _ended = accepting.await;
+            self.accepting.pop();
         }
-        self.sweeping.abort();
+        loop {
+            let ended = self.live.ended.notified();
+            if self.connections() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Ends every connection, whatever it is at.
+    pub async fn cut(&self) {
+        self.sweep.judge_all(Verdict::Cut);
+        // One more turn for the tasks to fall; a connection inside a worker's tunnel falls at its next poll.
+        tokio::task::yield_now().await;
+    }
+
+    /// [`retire`](Self::retire), and [`cut`](Self::cut) what is left at the deadline.
+    #[cfg(test)]
+    pub async fn drain(mut self, deadline: std::time::Duration) {
+        self.retire();
+        if tokio::time::timeout(deadline, self.ended()).await.is_err() {
+            self.cut().await;
+        }
     }
 }
 
@@ -191,5 +215,6 @@ impl Drop for Listening {
         for accepting in &self.accepting {
             accepting.abort();
         }
+        self.sweeping.abort();
     }
 }

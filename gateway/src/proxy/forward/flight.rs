@@ -6,19 +6,22 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::task::AbortHandle;
 
-use crate::proxy::upstream::pool::{Connection, CoreBackend};
+use crate::{
+    model::GenerationId,
+    proxy::upstream::pool::{Connection, CoreBackend},
+};
 
 /// Why a flight is ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The worker's answer did not begin in time.
     Late,
-    /// Its closed gate's deadline has come.
+    /// The deadline of its closed gate, or of its retired proxy, has come.
     Cut,
 }
 
@@ -41,6 +44,8 @@ pub(crate) struct Alarm {
     /// The task of the connection that carries it.
     carrier: RefCell<Option<AbortHandle>>,
     left: Cell<bool>,
+    /// When it began, if the proxy had been retired before.
+    began: Cell<Option<Instant>>,
 }
 
 impl Alarm {
@@ -109,11 +114,13 @@ pub(crate) struct Flights {
     core: usize,
     slots: RefCell<Vec<Slot>>,
     free: RefCell<Vec<usize>>,
+    /// Since when the proxy is retired.
+    retired: Cell<Option<Instant>>,
 }
 
 impl Flights {
     pub(crate) fn new(core: usize) -> Rc<Self> {
-        Rc::new(Self { core, slots: RefCell::default(), free: RefCell::default() })
+        Rc::new(Self { core, slots: RefCell::default(), free: RefCell::default(), retired: Cell::default() })
     }
 
     /// Enters the backend's gate; `None`: it is closed.
@@ -122,6 +129,9 @@ impl Flights {
             return None;
         }
         let alarm = Rc::new(Alarm::default());
+        if self.retired.get().is_some() {
+            alarm.began.set(Some(Instant::now()));
+        }
         let entry = Some((Rc::clone(&alarm), Rc::clone(backend)));
         let mut slots = self.slots.borrow_mut();
         match self.free.borrow_mut().pop() {
@@ -162,6 +172,25 @@ impl Flights {
                 self.leave(alarm, backend);
             } else if alarm.deadline.get().is_some_and(|deadline| deadline <= now) {
                 alarm.strike(Verdict::Late);
+            }
+        }
+    }
+
+    /// The proxy is retired: each flight has its tenant's time from here, or from its beginning, and is then cut.
+    pub(crate) fn retire(&self, since: Instant) {
+        self.retired.set(Some(since));
+    }
+
+    /// Ends what is in flight for longer than its tenant allows on a retired proxy: `timeout` says how long that is for
+    /// requests, and for tunnels (`true`), of a generation.
+    pub(crate) fn sweep_retired(&self, now: Instant, timeout: impl Fn(GenerationId, bool) -> Option<Duration>) {
+        let Some(retired) = self.retired.get() else { return };
+        for (alarm, backend) in self.slots.borrow().iter().flatten() {
+            let since = alarm.began.get().unwrap_or(retired);
+            let timeout = timeout(backend.backend.generation, alarm.upgraded.get());
+            if timeout.is_some_and(|timeout| now.saturating_duration_since(since) >= timeout) {
+                alarm.strike(Verdict::Cut);
+                self.leave(alarm, backend);
             }
         }
     }

@@ -82,6 +82,7 @@ impl Forwarder {
     pub fn sweep(&self, now: Instant) {
         let core = &self.0;
         core.flights.sweep(now);
+        core.reader.with(|table| core.flights.sweep_retired(now, |of, upgraded| table.timeout(of, upgraded)));
         core.reader.with(|table| core.pool.sweep(now, |generation| table.names(generation)));
         core.access.flush();
     }
@@ -94,6 +95,11 @@ impl Forwarder {
     /// Requests and tunnels in flight.
     pub fn in_flight(&self) -> usize {
         self.0.flights.count()
+    }
+
+    /// What is in flight gets the time from here that its tenant allows.
+    pub(crate) fn retire(&self, since: Instant) {
+        self.0.flights.retire(since);
     }
 
     /// Ends every request and tunnel: the proxy's own end.

@@ -1,6 +1,10 @@
 //! The whole proxy between a master, a worker and a visitor, all in this process.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod frames;
+mod resume;
+mod retire;
+
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -36,6 +40,9 @@ struct Master {
     link: Link<ToProxy, FromProxy>,
     proxy: JoinHandle<ExitCode>,
     address: SocketAddr,
+    certificate: Certificate,
+    sockets: Vec<OwnedFd>,
+    limits: HttpLimits,
     trust: Arc<ClientConfig>,
     log: BufReader<std::fs::File>,
     epoch: u64,
@@ -44,16 +51,12 @@ struct Master {
 impl Master {
     /// Starts a proxy of two cores that has everything but a table.
     async fn new() -> Self {
-        let (ours, theirs) = packet::pair().unwrap();
-        let proxy = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            LocalSet::new().block_on(&runtime, control::run(theirs)).unwrap()
-        });
-        let link = Link::new(ours).unwrap();
-        let (read, write) = nix::unistd::pipe().unwrap();
-        let sockets = listen::public("127.0.0.1:0".parse().unwrap(), 2).unwrap();
-        let address = std::net::TcpListener::from(sockets[0].try_clone().unwrap()).local_addr().unwrap();
+        Self::with(2, HttpLimits::default()).await
+    }
 
+    /// Starts a proxy that has everything but a table.
+    async fn with(cores: u32, limits: HttpLimits) -> Self {
+        let sockets = listen::public("127.0.0.1:0".parse().unwrap(), cores).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let leaf = rcgen::CertificateParams::new([HOST.to_owned()]).unwrap().self_signed(&key).unwrap();
         let mut roots = RootCertStore::empty();
@@ -63,17 +66,45 @@ impl Master {
         let trust = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
         let certificate =
             Certificate { names: vec![HOST.to_owned()], chain_pem: leaf.pem(), key_pem: key.serialize_pem() };
+        Self::start(sockets, certificate, limits, trust).await
+    }
 
-        let master = Self { link, proxy, address, trust, log: BufReader::new(read.into()), epoch: 0 };
+    /// Another proxy on duplicates of the same sockets.
+    async fn another(&self) -> Self {
+        let sockets = self.sockets.iter().map(|socket| socket.try_clone().unwrap()).collect();
+        Self::start(sockets, self.certificate.clone(), self.limits.clone(), Arc::clone(&self.trust)).await
+    }
+
+    async fn start(
+        sockets: Vec<OwnedFd>,
+        certificate: Certificate,
+        limits: HttpLimits,
+        trust: Arc<ClientConfig>,
+    ) -> Self {
+        let (ours, theirs) = packet::pair().unwrap();
+        let proxy = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            LocalSet::new().block_on(&runtime, control::run(theirs)).unwrap()
+        });
+        let link = Link::new(ours).unwrap();
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let address = std::net::TcpListener::from(sockets[0].try_clone().unwrap()).local_addr().unwrap();
+        let log = BufReader::new(read.into());
+        let master = Self { link, proxy, address, certificate, sockets, limits, trust, log, epoch: 0 };
         master.tell(ToProxy::Hello { protocol: PROTOCOL }, None).await;
-        let configure = ToProxy::Configure { cores: 2, http: HttpLimits::default(), https_port: address.port() };
+        let configure = ToProxy::Configure {
+            cores: master.sockets.len() as u32,
+            http: master.limits.clone(),
+            https_port: address.port(),
+        };
         let folder = std::fs::File::open("/").unwrap().into();
         master.tell(configure, [write, folder]).await;
-        for (core, socket) in (0..).zip(sockets) {
+        for (core, socket) in (0..).zip(&master.sockets) {
+            let socket = socket.try_clone().unwrap();
             master.tell(ToProxy::Listener { kind: ListenerKind::Https, core }, Some(socket)).await;
         }
         master.tell(ToProxy::Start, None).await;
-        let set = serde_json::to_vec(&CertificateSet { certificates: vec![certificate] }).unwrap();
+        let set = serde_json::to_vec(&CertificateSet { certificates: vec![master.certificate.clone()] }).unwrap();
         master.tell(ToProxy::Certificates, Some(memfd::seal("certificates", &set).unwrap())).await;
         assert_eq!(master.hear().await, FromProxy::Hello { protocol: PROTOCOL, epoch: 0 });
         master
@@ -85,23 +116,54 @@ impl Master {
         self.link.send(&message, &borrowed).await.unwrap();
     }
 
+    /// The next fact, beside the counters that come with time.
     async fn hear(&self) -> FromProxy {
-        self.link.recv().await.unwrap().unwrap().0
+        loop {
+            match self.link.recv().await.unwrap().unwrap().0 {
+                FromProxy::Counters { .. } => {}
+                fact => return fact,
+            }
+        }
     }
 
-    async fn route(&mut self, tenant: TenantRoute) {
+    /// The next counters: open connections.
+    async fn hear_connections(&self) -> u64 {
+        loop {
+            if let FromProxy::Counters { connections, .. } = self.link.recv().await.unwrap().unwrap().0 {
+                return connections;
+            }
+        }
+    }
+
+    /// Until the proxy has ended of itself.
+    async fn ended(self) -> ExitCode {
+        while self.link.recv().await.unwrap().is_some() {}
+        tokio::task::spawn_blocking(move || self.proxy.join().unwrap()).await.unwrap()
+    }
+
+    async fn tell_routes(&mut self, tenant: TenantRoute) {
         self.epoch += 1;
         let table = RouteTable { epoch: self.epoch, tenants: vec![tenant] };
         let fd = memfd::seal("routes", &serde_json::to_vec(&table).unwrap()).unwrap();
         self.tell(ToProxy::Routes { epoch: self.epoch }, Some(fd)).await;
+    }
+
+    async fn route(&mut self, tenant: TenantRoute) {
+        self.tell_routes(tenant).await;
         assert_eq!(self.hear().await, FromProxy::Applied { epoch: self.epoch });
     }
 
     /// A visitor's connection.
     async fn visit(&self) -> TlsStream<TcpStream> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
+        self.open(TcpStream::connect(self.address).await.unwrap(), "http/1.1").await
+    }
+
+    /// TLS over this connection.
+    async fn open(&self, stream: TcpStream, protocol: &str) -> TlsStream<TcpStream> {
+        let mut config = ClientConfig::clone(&self.trust);
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let name = ServerName::try_from(HOST).unwrap();
-        TlsConnector::from(Arc::clone(&self.trust)).connect(name, stream).await.unwrap()
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
     fn log_line(&mut self) -> serde_json::Value {
@@ -121,7 +183,44 @@ async fn ask(visitor: &mut TlsStream<TcpStream>, path: &str, ends: &str) -> Stri
     String::from_utf8(read).unwrap()
 }
 
-/// A worker that answers every request with its word; `/slow` only when it is told.
+/// Sends the head of a request, without waiting.
+async fn send(visitor: &mut TlsStream<TcpStream>, path: &str) {
+    visitor.write_all(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+    visitor.flush().await.unwrap();
+}
+
+/// All until the connection's end, however it ends.
+async fn rest(visitor: &mut TlsStream<TcpStream>) -> String {
+    let mut read = Vec::new();
+    while matches!(visitor.read_buf(&mut read).await, Ok(1..)) {}
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+/// Opens a tunnel, and has it echo a word.
+async fn open_tunnel(visitor: &mut TlsStream<TcpStream>) {
+    let handshake = format!(
+        "GET /ws HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    visitor.write_all(handshake.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        assert!(visitor.read_buf(&mut read).await.unwrap() > 0);
+    }
+    assert!(read.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&read));
+    echo(visitor).await;
+}
+
+async fn echo(tunnel: &mut TlsStream<TcpStream>) {
+    for frame in [b"ping", b"pong"] {
+        tunnel.write_all(frame).await.unwrap();
+        let mut echo = [0; 4];
+        tunnel.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, frame);
+    }
+}
+
+/// A worker that answers every request with its word; `/slow` only when it is told, `/long` with half an answer.
 async fn worker(word: &'static str) -> (BackendAddress, tokio::sync::mpsc::UnboundedSender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = BackendAddress::Tcp(listener.local_addr().unwrap());
@@ -144,6 +243,12 @@ async fn worker(word: &'static str) -> (BackendAddress, tokio::sync::mpsc::Unbou
                         let (mut from, mut to) = stream.split();
                         // An echo ends however its tunnel ends.
                         let _ = tokio::io::copy(&mut from, &mut to).await;
+                        return;
+                    }
+                    if read.starts_with(b"GET /long") {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").await.unwrap();
+                        // The rest never comes; the other side's end does.
+                        let _ = stream.read(&mut [0]).await;
                         return;
                     }
                     if read.starts_with(b"GET /slow") {
@@ -229,22 +334,7 @@ fn a_tunnel_through_the_whole_house_ends_at_its_deadline() {
         master.route(acme.clone()).await;
         assert_eq!(master.hear().await, FromProxy::Ready);
         let mut visitor = master.visit().await;
-        let handshake = format!(
-            "GET /ws HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        visitor.write_all(handshake.as_bytes()).await.unwrap();
-        let mut read = Vec::new();
-        while !read.ends_with(b"\r\n\r\n") {
-            assert!(visitor.read_buf(&mut read).await.unwrap() > 0);
-        }
-        assert!(read.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&read));
-        for frame in [b"ping", b"pong"] {
-            visitor.write_all(frame).await.unwrap();
-            let mut echo = [0; 4];
-            visitor.read_exact(&mut echo).await.unwrap();
-            assert_eq!(&echo, frame);
-        }
+        open_tunnel(&mut visitor).await;
         acme.serving = serve(2);
         let mut closing = make::backend(1, old, false);
         closing.upgrade_timeout = Duration::from_millis(50);
