@@ -74,6 +74,11 @@ pub fn alive(pid: u32) -> bool {
     matches!(stat(pid), Some((state, _)) if state != 'Z')
 }
 
+/// Whether the process stands still after SIGSTOP.
+pub fn stopped(pid: u32) -> bool {
+    matches!(stat(pid), Some(('T', _)))
+}
+
 /// Every live process whose command line, environment or working directory names `path`, with its command line.
 pub fn naming(path: &Path) -> Vec<(u32, String)> {
     let needle = path.as_os_str().as_bytes();
@@ -130,6 +135,23 @@ pub fn cpu(pid: u32) -> Option<Duration> {
 /// Open file descriptors.
 pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0)
+}
+
+/// Established connections over IPv4 that the process holds and that were accepted on `port`.
+pub fn accepted(pid: u32, port: u16) -> usize {
+    let held: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .map(|fds| {
+            fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok()?.into_os_string().into_string().ok()).collect()
+        })
+        .unwrap_or_default();
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    // Columns of proc_net_tcp: the local address, the state (01: established), the inode.
+    let ours = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|columns| columns.len() > 9 && columns[1].ends_with(&format!(":{port:04X}")) && columns[3] == "01");
+    ours.filter(|columns| held.contains(&format!("socket:[{}]", columns[9]))).count()
 }
 
 /// The command line's words.

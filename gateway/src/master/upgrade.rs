@@ -34,7 +34,11 @@ impl House {
     pub(super) fn on_succession(&mut self, event: Event<Option<Replies>>) {
         for action in self.succession.on(event) {
             match action {
-                Action::Wait => self.tell_what_is_waited_for(),
+                Action::Wait => {
+                    let draining = self.proxies.older.len();
+                    tracing::info!(draining, "a new proxy waits until one of those that drain has ended");
+                    self.tell_what_is_waited_for();
+                }
                 Action::Start => {
                     self.tell_askers("starting a new proxy");
                     let number = self.proxies.prepare_next();

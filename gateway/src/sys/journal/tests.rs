@@ -1,6 +1,7 @@
 //! The writer against a real socket, read by a parser that takes nothing but what the protocol says.
 
 use std::{
+    cell::RefCell,
     fs::File,
     io::{IoSliceMut, Read, Seek},
     os::fd::{FromRawFd, OwnedFd},
@@ -17,6 +18,7 @@ use super::*;
 /// A journald of a test's own.
 pub(crate) struct Journald {
     socket: UnixDatagram,
+    buffer: RefCell<Vec<u8>>,
 }
 
 /// Fields in their order.
@@ -26,7 +28,7 @@ impl Journald {
     pub(crate) fn at(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
-        Self { socket }
+        Self { socket, buffer: RefCell::new(vec![0; 1 << 20]) }
     }
 
     /// The next entry.
@@ -43,7 +45,7 @@ impl Journald {
     }
 
     fn try_entry(&self) -> Option<Fields> {
-        let mut bytes = vec![0; 1 << 20];
+        let mut bytes = self.buffer.borrow_mut();
         let mut space = nix::cmsg_space!([i32; 1]);
         let (length, fd) = {
             let mut slices = [IoSliceMut::new(&mut bytes)];
