@@ -99,12 +99,15 @@ pub(super) enum Verb {
     },
     #[command(flatten)]
     Role(Role),
+    /// Ends what is left of the unit; run by systemd when it was stopped
+    #[command(hide = true)]
+    Sweep,
 }
 
 /// What `landlord@NAME.service` is told.
 #[derive(Debug, Subcommand)]
 pub(super) enum UnitOrder {
-    /// Start the tenant, and wait until it serves, unless it is wanted already
+    /// Start the tenant, and wait until it serves, unless landlord itself says so
     Start {
         /// The tenant
         name: TenantName,

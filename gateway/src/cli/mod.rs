@@ -13,6 +13,7 @@ mod out;
 mod roles;
 mod run;
 mod status;
+mod sweep;
 mod table;
 mod tail;
 mod unit;
@@ -25,6 +26,7 @@ use clap::Parser;
 use crate::{
     config,
     model::{Gateway, Rejection},
+    sys,
     wire::ControlRequest,
 };
 use arguments::{Arguments, UnitOrder, Verb};
@@ -41,13 +43,20 @@ pub fn main() -> ExitCode {
     };
     let config = config.as_deref().filter(|path| !path.as_os_str().is_empty());
     match verb {
-        Verb::Run => match config::gateway::load(config) {
-            Ok(gateway) => {
-                mention_unread(&gateway);
-                run::run(gateway)
+        Verb::Run => {
+            // First of all, while there is one thread and nothing else is open.
+            let inherited = sys::fdstore::take_inherited().unwrap_or_else(|error| {
+                out::complain(&format!("landlord: what it was started with cannot be used: {error}"));
+                Vec::new()
+            });
+            match config::gateway::load(config) {
+                Ok(gateway) => {
+                    mention_unread(&gateway);
+                    run::run(gateway, inherited)
+                }
+                Err(wrong) => misconfigured(&wrong),
             }
-            Err(wrong) => misconfigured(&wrong),
-        },
+        }
         Verb::Check { json } => check::check(config, json),
         Verb::Status { name, json, watch } => with_gateway(config, |it| status::status(it, name, json, watch)),
         Verb::Start { name } => with_gateway(config, |it| order::give(it, &ControlRequest::Start { tenant: name })),
@@ -63,6 +72,7 @@ pub fn main() -> ExitCode {
         Verb::Unit { order: UnitOrder::Start { name } } => with_gateway(config, |it| unit::start(it, &name)),
         Verb::Unit { order: UnitOrder::Stop { name } } => with_gateway(config, |it| unit::stop(it, &name)),
         Verb::Role(role) => roles::play(role),
+        Verb::Sweep => sweep::sweep(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `landlord run`: the gateway, in the foreground.
 
-use std::process::ExitCode;
+use std::{os::fd::OwnedFd, process::ExitCode};
 
 use super::{diary, exit, out, table};
 use crate::{
@@ -10,11 +10,11 @@ use crate::{
     wire::Status,
 };
 
-/// Runs the gateway until it is told to stop.
-pub(super) fn run(gateway: Gateway) -> ExitCode {
+/// Runs the gateway until it is told to stop, with what this process was started with.
+pub(super) fn run(gateway: Gateway, inherited: Vec<(String, OwnedFd)>) -> ExitCode {
     diary::open(sys::journal::has_stderr());
     let file = gateway.file.clone();
-    match master::run(gateway, Box::new(welcome)) {
+    match master::run(gateway, Box::new(welcome), inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out::complain(&format!("landlord: {error}"));

@@ -12,7 +12,7 @@ use crate::{
     wire::ControlRequest,
 };
 
-/// Returns at once when the tenant is wanted already; else it is started, and waited for.
+/// As `landlord start`; returns at once when landlord itself has told the unit to be up.
 pub(super) fn start(gateway: &Gateway, name: &TenantName) -> ExitCode {
     let code = order::give(gateway, &ControlRequest::UnitStart { tenant: name.clone() });
     if code == exit::DONE

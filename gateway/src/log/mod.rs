@@ -92,6 +92,8 @@ async fn serve(link: &MasterLink, journal: Option<Rc<Journal>>) -> Result<(), Li
         };
         match received {
             Ok(Some((ToLog::Hello { protocol, file_bytes, files }, mut fds))) => match fds.pop() {
+                // A master that has resumed tells all again: what is read already goes on being read.
+                Some(_) if protocol == PROTOCOL && shelf.is_some() => link.send(&FromLog::Ready, nothing).await?,
                 Some(folder) if protocol == PROTOCOL => {
                     let bounds = Bounds { folder: Rc::new(folder), bytes: file_bytes, files };
                     shelf = Some(Shelf::new(bounds, journal.clone(), facts.clone()));

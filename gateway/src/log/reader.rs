@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
 };
 
@@ -31,6 +31,12 @@ impl Reader {
     pub(super) fn new(pipe: OwnedFd, sink: Sink, house: Rc<House>) -> io::Result<Self> {
         set_nonblocking(&pipe)?;
         Ok(Self { pipe: watch(pipe, Interest::READABLE)?, sink: RefCell::new(sink), house })
+    }
+
+    /// Whether this is its pipe.
+    pub(super) fn is_of(&self, pipe: &OwnedFd) -> bool {
+        let id = |fd: BorrowedFd<'_>| nix::sys::stat::fstat(fd).map(|found| (found.st_dev, found.st_ino)).ok();
+        id(pipe.as_fd()).is_some_and(|other| id(self.pipe.as_fd()) == Some(other))
     }
 
     /// Reads until nobody can write any more.

@@ -60,8 +60,12 @@ impl Shelf {
         Self { bounds, house: Rc::new(house), journal, tenants: HashMap::new(), access: None }
     }
 
-    /// Reads a tenant's pipe from now on; an earlier pipe of it is read to its end.
+    /// Reads a tenant's pipe from now on; an earlier pipe of it is read to its end. One that is being read goes on: to begin
+    /// anew would tear the line that is under way.
     pub(super) fn open_tenant(&mut self, tenant: &TenantName, pipe: OwnedFd) -> io::Result<()> {
+        if self.tenants.get(tenant).is_some_and(|open| open.reads(&pipe)) {
+            return Ok(());
+        }
         self.close_tenant(tenant);
         let file = LogFile::new(self.bounds.clone(), format!("{tenant}.log"));
         let sink = Sink::tenant(tenant.clone(), file, self.journal.clone(), self.house.now());
@@ -79,6 +83,9 @@ impl Shelf {
 
     /// Reads the access log's pipe from now on; an earlier one is read to its end.
     pub(super) fn open_access(&mut self, pipe: OwnedFd) -> io::Result<()> {
+        if self.access.as_ref().is_some_and(|open| open.reads(&pipe)) {
+            return Ok(());
+        }
         if let Some(open) = self.access.take() {
             open.close();
         }
@@ -116,6 +123,11 @@ impl Open {
         let reader = Rc::new(reader);
         let task = tokio::task::spawn_local(Reader::run(reader.clone()));
         Self { reader, task }
+    }
+
+    /// Whether it reads this very pipe, and has not come to its end: while the master was away, it had no writer left.
+    fn reads(&self, pipe: &OwnedFd) -> bool {
+        !self.task.is_finished() && self.reader.is_of(pipe)
     }
 
     fn close(self) {

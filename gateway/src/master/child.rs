@@ -9,12 +9,17 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::event::{Event, Who};
-use crate::sys::{self, process::Pidfd};
+use crate::sys::{
+    self,
+    process::{Name, Pidfd},
+};
 
 /// A running child. Signals go through its pidfd, so that a number used again is never hit.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) pid: u32,
+    /// What no other process ever has.
+    pub(super) name: Name,
     pidfd: Rc<Pidfd>,
 }
 
@@ -30,10 +35,36 @@ impl Child {
         report: Option<OwnedFd>,
         events: mpsc::UnboundedSender<Event>,
     ) -> std::io::Result<Self> {
-        let pidfd = Rc::new(Pidfd::new(child.pidfd)?);
+        // A child of ours keeps its number until it is reaped.
+        Self::over(Name::of(child.pid), child.pidfd, who, attempt, report, events)
+    }
+
+    /// Watches a process that an earlier life of ours has started. `None`: it has gone, whoever has its number now.
+    ///
+    /// # Errors
+    /// It cannot be opened or polled.
+    pub(super) fn adopt(
+        name: Name,
+        who: Who,
+        attempt: u32,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> std::io::Result<Option<Self>> {
+        let Some(pidfd) = sys::process::reopen(name.pid, name.started)? else { return Ok(None) };
+        Self::over(name, pidfd, who, attempt, None, events).map(Some)
+    }
+
+    fn over(
+        name: Name,
+        pidfd: OwnedFd,
+        who: Who,
+        attempt: u32,
+        report: Option<OwnedFd>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> std::io::Result<Self> {
+        let pidfd = Rc::new(Pidfd::new(pidfd)?);
         let watched = pidfd.clone();
         tokio::task::spawn_local(async move {
-            let exit = match watched.exited().await {
+            let exit = match watched.ended().await {
                 Ok(exit) => exit,
                 Err(error) => {
                     tracing::error!(?who, %error, "a child cannot be waited for");
@@ -42,7 +73,7 @@ impl Child {
             };
             let _ = events.send(Event::Exited { who, attempt, exit, report: report.and_then(said) });
         });
-        Ok(Self { pid: child.pid, pidfd })
+        Ok(Self { pid: name.pid, name, pidfd })
     }
 
     /// The descriptor that stands for it.

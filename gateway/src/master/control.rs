@@ -4,7 +4,10 @@ use std::{cell::RefCell, os::fd::AsFd, path::Path, rc::Rc};
 
 use tokio::sync::mpsc;
 
-use super::event::Event;
+use super::{
+    event::Event,
+    vault::{self, Vault},
+};
 use crate::{
     sys::{
         self,
@@ -62,12 +65,19 @@ impl Answer {
     }
 }
 
-/// Opens the socket, 0600.
+/// Opens the socket, 0600; or goes on with the one that an earlier life has left open.
 ///
 /// # Errors
 /// It cannot be bound.
-pub(super) fn open(path: &Path) -> std::io::Result<PacketListener> {
-    sys::packet::listen(path, 0o600)
+pub(super) fn open(path: &Path, vault: &mut Vault) -> std::io::Result<PacketListener> {
+    // One whose node was removed meanwhile reaches nobody.
+    if let Some(socket) = vault.take(vault::CONTROL).filter(|_| path.exists()) {
+        return sys::packet::listen_on(socket);
+    }
+    vault.forget(vault::CONTROL);
+    let listener = sys::packet::listen(path, 0o600)?;
+    vault.keep(vault::CONTROL.into(), &listener);
+    Ok(listener)
 }
 
 /// Accepts for ever; each client is a task of its own, so that a slow one delays nobody.

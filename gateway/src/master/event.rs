@@ -52,6 +52,8 @@ pub(super) enum Who {
     Snapshot(TenantName, GenerationId),
     /// The copy back.
     Restore(TenantName, GenerationId),
+    /// What an earlier life had under way, and what is of no use any more.
+    Nobody,
     /// An order to the tenants' units.
     Units,
 }

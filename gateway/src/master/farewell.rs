@@ -117,7 +117,7 @@ impl House {
                     self.farewell.step = Step::Log;
                     self.farewell.deadline = Some(Now(now.0 + LAST_LINES));
                     self.log.worker.on(worker::Event::Stop, now);
-                    self.log.hang_up();
+                    self.log.hang_up(&mut self.vault);
                 }
             }
             Step::Log => {
@@ -128,6 +128,8 @@ impl House {
                     self.farewell.step = Step::Over;
                     // A socket file that is left behind is replaced at the next start.
                     let _ = std::fs::remove_file(self.gateway.run.join("control.sock"));
+                    self.fleet.clear();
+                    self.vault.close();
                     tracing::info!("stopped");
                 }
             }

@@ -180,6 +180,10 @@ impl House {
                         tracing::error!(tenant = %name, %error, "its folder cannot be made");
                     }
                     seat.stopped = record.stopped;
+                    if let Some(torn) = self.torn.remove(&name) {
+                        seat.mend(torn);
+                    }
+                    self.vault.keep(super::vault::log(&name), &seat.output.0);
                     match seat.output.0.try_clone() {
                         Ok(output) => self.log.send(ToLog::Tenant { tenant: name.clone() }, vec![output]),
                         Err(error) => tracing::error!(tenant = %name, %error, "its log cannot be read"),
@@ -208,8 +212,9 @@ impl House {
             }
         }
         self.unpublished = true;
-        self.wish(&name);
         self.records.remember(&name, record);
+        self.keep(&name);
+        self.wish(&name);
     }
 
     /// A right file whose tenant has no place: told, and tried again at the slow look.

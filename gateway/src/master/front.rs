@@ -33,7 +33,7 @@ impl House {
         };
         proxy.facts = Facts { started: newest, ..Facts::default() };
         let wrap = move |attempt, fact| Event::Proxy(number, attempt, fact);
-        let pid = proxy.role.spawn::<FromProxy>(attempt, &self.events, wrap)?;
+        let pid = proxy.role.spawn::<FromProxy>(attempt, &mut self.vault, &self.events, wrap)?;
         if newest {
             self.proxies.accord.join(number, self.epoch, 0, now);
             self.proxies.alone = None;
@@ -152,7 +152,7 @@ impl House {
         let Some(proxy) = self.proxies.get_mut(number) else { return };
         let pid = proxy.role.child.take().map(|child| child.pid);
         proxy.facts = Facts::default();
-        proxy.role.hang_up();
+        proxy.role.hang_up(&mut self.vault);
         self.proxies.accord.leave(number);
         if !self.proxies.accord.is_empty() {
             self.on_applied();

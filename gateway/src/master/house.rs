@@ -17,6 +17,8 @@ use super::{
     control,
     event::Event,
     farewell::Farewell,
+    fleet::{Fleet, HouseMemory},
+    listeners,
     ports::Ports,
     proxies::Proxies,
     records::{Numbers, Records},
@@ -24,6 +26,7 @@ use super::{
     seat::Seat,
     service::Service,
     units::Units,
+    vault::{self, Vault},
     watch::{Look, Watch},
 };
 use crate::{
@@ -69,7 +72,8 @@ pub enum OpenError {
 /// Everything the master knows and owns.
 pub(super) struct House {
     pub(super) gateway: Gateway,
-    pub(super) started: Instant,
+    /// The origin of [`Now`]: when the machine was booted, so that the next life counts on.
+    pub(super) booted: Instant,
     pub(super) since: jiff::Timestamp,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) seats: BTreeMap<TenantName, Seat>,
@@ -77,6 +81,14 @@ pub(super) struct House {
     pub(super) numbers: Numbers,
     pub(super) ports: Ports,
     pub(super) ca: LocalCa,
+    /// What the next life needs to go on from here.
+    pub(super) fleet: Fleet,
+    /// The descriptors that it needs.
+    pub(super) vault: Vault,
+    /// `NAME=value` in the environment of all that is started for tenants of this state, on this machine.
+    pub(super) mark: String,
+    /// Tenants whose migration an earlier life could not end: the snapshot of that generation is put back first of all.
+    pub(super) torn: BTreeMap<TenantName, GenerationId>,
     pub(super) listeners: Vec<(ListenerKind, u32, OwnedFd)>,
     pub(super) cores: u32,
     pub(super) proxies: Proxies,
@@ -114,24 +126,30 @@ pub(super) struct House {
     _lock: Lock,
 }
 
-/// Opens the house, runs it until it is told to stop, and leaves no process behind.
+/// Opens the house, runs it until it is told to stop, and leaves no process behind. `inherited`: what an earlier life has
+/// left for this one, by name, and sockets of the service manager's; whence they come makes no difference.
 ///
 /// # Errors
 /// It cannot be opened: a port is taken, the state is another's, a folder cannot be made.
-pub fn run(gateway: Gateway, announce: Announce) -> Result<(), OpenError> {
+pub fn run(gateway: Gateway, announce: Announce, inherited: Vec<(String, OwnedFd)>) -> Result<(), OpenError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| OpenError::System("the event loop", e))?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let (events, mut inbox) = mpsc::unbounded_channel();
-        let mut house = House::open(gateway, announce, events)?;
+        let mut house = House::open(gateway, announce, Vault::new(inherited), events)?;
         house.live(&mut inbox).await
     })
 }
 
 impl House {
-    fn open(gateway: Gateway, announce: Announce, events: mpsc::UnboundedSender<Event>) -> Result<Self, OpenError> {
+    fn open(
+        gateway: Gateway,
+        announce: Announce,
+        mut vault: Vault,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<Self, OpenError> {
         sys::spawn::init().map_err(|e| OpenError::System("/proc/self/exe", e))?;
         sys::process::become_subreaper().map_err(|e| OpenError::System("becoming the subreaper", e))?;
         sys::process::raise_nofile_limit().map_err(|e| OpenError::System("the limit of descriptors", e))?;
@@ -143,7 +161,8 @@ impl House {
         let passage = if gateway.users.is_some() { 0o711 } else { 0o700 };
         let state = made(gateway.state.clone(), passage)?;
         let path = state.join("lock");
-        let lock = sys::files::lock(&path).map_err(|e| OpenError::Lock(path, e))?;
+        let lock = sys::files::lock(&path).map_err(|e| OpenError::Lock(path.clone(), e))?;
+        let mark = mark(&path).map_err(|e| OpenError::State(path, e))?;
         made(state.join("tenants"), passage)?;
         made(state.join("backups"), 0o700)?;
         let certificates = made(state.join("certs"), 0o700)?;
@@ -153,6 +172,7 @@ impl House {
         }
         made(gateway.run.clone(), 0o711)?;
         made(gateway.run.join("workers"), 0o711)?;
+        let fleet = Fleet::open(&gateway.run).map_err(|e| OpenError::State(gateway.run.join("fleet"), e))?;
         let folder = made(state.join("records"), 0o700)?;
         let mut records = Records::open(folder.clone()).map_err(|e| OpenError::State(folder, e))?;
         if let Some(range) = gateway.users.filter(|_| sys::identity::is_root()) {
@@ -164,17 +184,18 @@ impl House {
             tracing::warn!("workers run as root: a [users] in landlord.toml gives each tenant a user of its own");
         }
         let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-        let listeners = listen(&gateway, cores)?;
+        let listeners = listeners::open(&gateway, cores, &mut vault)?;
         let ca = LocalCa::open(&certificates)?;
         let socket = gateway.run.join("control.sock");
-        let operators = control::open(&socket).map_err(|e| OpenError::State(socket, e))?;
+        let operators = control::open(&socket, &mut vault).map_err(|e| OpenError::State(socket, e))?;
         tokio::task::spawn_local(control::serve(operators, events.clone()));
         subscribe(&events).map_err(|e| OpenError::System("signals", e))?;
         let watch = Watch::new(&gateway.tenants, gateway.file.as_deref());
-        let access = sys::spawn::pipe().map_err(|e| OpenError::System("the access log's pipe", e))?;
+        let access = access(&mut vault).map_err(|e| OpenError::System("the access log's pipe", e))?;
+        let uptime = sys::clock::monotonic().map_err(|e| OpenError::System("the clock", e))?;
         let service = Service::new();
         Ok(Self {
-            started: Instant::now(),
+            booted: Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now),
             since: jiff::Timestamp::now(),
             events,
             seats: BTreeMap::new(),
@@ -182,6 +203,10 @@ impl House {
             numbers,
             ports: Ports::new(&gateway),
             ca,
+            fleet,
+            vault,
+            mark,
+            torn: BTreeMap::new(),
             listeners,
             cores,
             proxies: Proxies::new(),
@@ -212,11 +237,15 @@ impl House {
 
     /// Time as the machines count it.
     pub(super) fn now(&self) -> Now {
-        Now(self.started.elapsed())
+        Now(self.booted.elapsed())
     }
 
     async fn live(&mut self, events: &mut mpsc::UnboundedReceiver<Event>) -> Result<(), OpenError> {
-        self.open_shop();
+        if self.vault.has_past() {
+            self.resume();
+        } else {
+            self.open_shop();
+        }
         loop {
             self.settle();
             self.report();
@@ -252,9 +281,20 @@ impl House {
 
     /// Roles first, then what the files say.
     fn open_shop(&mut self) {
+        self.clear_up();
         self.role_fact(Post::Log, worker::Event::Start);
         self.role_fact(Post::Proxy(self.proxies.newest.number), worker::Event::Start);
         self.look();
+    }
+
+    /// Remembers the house for the next life.
+    pub(super) fn keep_house(&mut self) {
+        self.fleet.keep_house(&HouseMemory {
+            since: self.since.to_string(),
+            epoch: self.epoch,
+            log: self.log.memory(),
+            proxies: self.proxies.memory(),
+        });
     }
 
     fn on(&mut self, event: Event) {
@@ -289,6 +329,10 @@ impl House {
             }
         }
         self.units.follow(&self.events);
+        // Messages to the roles leave when this round is over: what they tell is written down before.
+        if !self.farewell.is_over() {
+            self.keep_house();
+        }
         self.tell_watchers();
         self.announce_once();
     }
@@ -321,23 +365,29 @@ impl House {
         let now = self.now();
         let waited_for = self.seats.values().filter(|_| !self.queue.is_empty()).filter_map(|seat| seat.slow_at(now));
         let first = machines.chain(proxies).chain(house).chain(waited_for).min();
-        first.map_or(Duration::from_secs(3600), |at| at.0.saturating_sub(self.started.elapsed()))
+        first.map_or(Duration::from_secs(3600), |at| at.since(now))
     }
 }
 
-fn listen(gateway: &Gateway, cores: u32) -> Result<Vec<(ListenerKind, u32, OwnedFd)>, ListenError> {
-    let mut listeners = Vec::new();
-    let https = gateway.listen.https.iter().map(|addr| (ListenerKind::Https, *addr));
-    let http = gateway.listen.http.iter().map(|addr| (ListenerKind::Http, *addr));
-    for (kind, addr) in https.chain(http) {
-        for (core, socket) in (0..).zip(sys::listen::public(addr, cores)?) {
-            listeners.push((kind, core, socket));
-        }
-    }
-    Ok(listeners)
+/// What tells this state's processes from those of any other on this machine. A state that is copied is another one.
+fn mark(lock: &std::path::Path) -> std::io::Result<String> {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::metadata(lock)?;
+    Ok(format!("LANDLORD_HOUSE={}-{}", file.dev(), file.ino()))
 }
 
-fn log_settings() -> Settings {
+/// The access log's pipe: the one that proxies and the log role of an earlier life hold, or a new one.
+fn access(vault: &mut Vault) -> std::io::Result<(OwnedFd, OwnedFd)> {
+    if let Some(read) = vault.take(vault::ACCESS) {
+        let write = sys::fdstore::write_end(&read)?;
+        return Ok((read, write));
+    }
+    let pipe = sys::spawn::pipe()?;
+    vault.keep(vault::ACCESS.into(), &pipe.0);
+    Ok(pipe)
+}
+
+pub(super) fn log_settings() -> Settings {
     Settings {
         start_timeout: Duration::from_secs(10),
         stop_timeout: Duration::from_secs(10),

@@ -12,10 +12,12 @@ use tokio::sync::mpsc;
 use super::{
     child::Child,
     event::{Event, Who},
+    fleet::LeaseMemory,
     folder::ROOMS,
     plan,
     ports::Ports,
     roles::RoleKind,
+    vault::{self, Vault},
 };
 use crate::{
     machine::Now,
@@ -37,6 +39,7 @@ const SNAPSHOT: &str = r#"set -e
 test -d "$1" || exit 0
 rm -rf -- "$2.part"
 cp -aT -- "$1" "$2.part"
+rm -rf -- "$2"
 mv -T -- "$2.part" "$2"
 cd -- "$(dirname -- "$2")"
 ls | grep -x 'before-[0-9]*' | sort -t- -k2,2n | head -n -5 | xargs -r rm -rf -- || true"#;
@@ -60,8 +63,9 @@ pub(super) struct Lease {
     /// Listening (`inherit`, `unix`), or bound only to keep others away between attempts (`port`).
     socket: Option<OwnedFd>,
     identity: Option<(u32, u32)>,
-    /// When its newest process was started.
+    /// When its newest process was started, and its number.
     pub(super) begun: Now,
+    attempt: u32,
     pub(super) child: Option<Child>,
     pub(super) task: Option<Child>,
 }
@@ -69,6 +73,8 @@ pub(super) struct Lease {
 /// Who must wait for what is being started.
 pub(super) struct Starter<'a> {
     pub(super) gateway: &'a Gateway,
+    /// The entry in the environment of whatever is started in this house.
+    pub(super) house: &'a str,
     pub(super) output: &'a OwnedFd,
     pub(super) events: &'a mpsc::UnboundedSender<Event>,
 }
@@ -106,8 +112,61 @@ impl Lease {
             }
         };
         let (spec, digest) = (spec.clone(), digest.clone());
-        let (socket, begun) = (Some(socket), Now::default());
-        Ok(Self { generation, spec, digest, place, socket, identity, begun, child: None, task: None })
+        let (socket, begun, attempt) = (Some(socket), Now::default(), 0);
+        Ok(Self { generation, spec, digest, place, socket, identity, begun, attempt, child: None, task: None })
+    }
+
+    /// What an earlier life has held, with the socket that it left; its processes are adopted where they live.
+    ///
+    /// # Errors
+    /// A sentence for a person: its socket is gone, or a process cannot be watched.
+    pub(super) fn recall(
+        memory: LeaseMemory,
+        socket: Option<OwnedFd>,
+        ports: &mut Ports,
+        events: &mpsc::UnboundedSender<Event>,
+    ) -> Result<Self, String> {
+        let LeaseMemory { generation, spec, digest, place, identity, begun, process, task } = memory;
+        let adopt = |name, who, attempt| {
+            Child::adopt(name, who, attempt, events.clone()).map_err(|e| format!("its process cannot be watched: {e}"))
+        };
+        let (attempt, child) = match process {
+            Some((attempt, name)) => (attempt, adopt(name, Who::Worker(spec.name.clone(), generation), attempt)?),
+            None => (0, None),
+        };
+        let task = match task {
+            // Whatever it was, it is ended, and its end means nothing any more.
+            Some(name) => adopt(name, Who::Nobody, 0)?,
+            None => None,
+        };
+        let socket = match (plan::hands_socket(&spec.app), &place) {
+            (true, _) => Some(socket.ok_or("its socket is gone")?),
+            (false, plan::Place::Port(port)) if child.is_none() => sys::listen::reserve_tcp(*port).ok(),
+            (false, _) => None,
+        };
+        if let plan::Place::Port(port) = place {
+            ports.keep(port);
+        }
+        Ok(Self { generation, spec, digest, place, socket, identity, begun, attempt, child, task })
+    }
+
+    /// What the next life needs of it.
+    pub(super) fn memory(&self) -> LeaseMemory {
+        LeaseMemory {
+            generation: self.generation,
+            spec: self.spec.clone(),
+            digest: self.digest.clone(),
+            place: self.place.clone(),
+            identity: self.identity,
+            begun: self.begun,
+            process: self.child.as_ref().map(|child| (self.attempt, child.name)),
+            task: self.task.as_ref().map(|task| task.name),
+        }
+    }
+
+    /// The socket that must outlive us: the one that its workers are handed.
+    pub(super) fn lasting_socket(&self) -> Option<&OwnedFd> {
+        self.socket.as_ref().filter(|_| plan::hands_socket(&self.spec.app))
     }
 
     /// Where the proxy finds it.
@@ -148,7 +207,7 @@ impl Lease {
         let command = self.spec.app.command.clone();
         let child = self.shim(&command, socket, who, attempt, starter)?;
         let pid = child.pid;
-        self.child = Some(child);
+        (self.attempt, self.child) = (attempt, Some(child));
         Ok(pid)
     }
 
@@ -163,6 +222,12 @@ impl Lease {
         Ok(())
     }
 
+    /// By what its processes are found again, whatever becomes of their parents: which generation's, and which house's.
+    fn marks(&self, house: &str) -> [(String, String); 2] {
+        let house = house.split_once('=').unwrap_or_default();
+        [("LANDLORD_GENERATION".into(), self.generation.to_string()), (house.0.into(), house.1.into())]
+    }
+
     fn shim(
         &self,
         command: &[String],
@@ -173,7 +238,7 @@ impl Lease {
     ) -> Result<Child, String> {
         let gateway = starter.gateway;
         let mut env = plan::environment(gateway, &self.spec, &self.place);
-        env.insert("LANDLORD_GENERATION".into(), self.generation.to_string());
+        env.extend(self.marks(starter.house));
         let folder = plan::folder(gateway, &self.spec);
         let plan = Plan {
             argv: plan::argv(gateway, &self.spec.app, command, &env),
@@ -186,7 +251,7 @@ impl Lease {
             listen_fds: socket.is_some(),
             identity: self.identity,
             report: REPORT_FD,
-            die_with_parent: true,
+            die_with_parent: !sys::unit::is_ours(),
         };
         let failed = |what: &str, e: std::io::Error| format!("{what}: {e}");
         let bytes = serde_json::to_vec(&plan).map_err(|e| format!("the plan of its start: {e}"))?;
@@ -204,7 +269,7 @@ impl Lease {
             stdout: Some(output()?),
             stderr: Some(output()?),
             dir: None,
-            die_with_parent: true,
+            die_with_parent: !sys::unit::is_ours(),
         })
         .map_err(|e| failed("its process cannot be started", e))?;
         Child::watch(child, who, attempt, Some(report), starter.events.clone()).map_err(|e| failed("its process", e))
@@ -244,7 +309,8 @@ impl Lease {
     }
 
     /// Gives the port and the socket's file back.
-    pub(super) fn close(self, ports: &mut Ports) {
+    pub(super) fn close(self, ports: &mut Ports, vault: &mut Vault) {
+        vault.forget(&vault::socket(&self.spec.name, self.generation));
         match &self.place {
             plan::Place::Port(port) => ports.release(*port),
             plan::Place::Unix(path) => {
@@ -258,31 +324,27 @@ impl Lease {
     ///
     /// # Errors
     /// A sentence for a person.
-    pub(super) fn snapshot(&mut self, gateway: &Gateway, events: &mpsc::UnboundedSender<Event>) -> Result<(), String> {
-        let kept = gateway.state.join("backups").join(self.spec.name.as_str());
+    pub(super) fn snapshot(&mut self, starter: &Starter<'_>) -> Result<(), String> {
+        let kept = starter.gateway.state.join("backups").join(self.spec.name.as_str());
         sys::files::make_private_dir(&kept, 0o700).map_err(|e| format!("{}: {e}", kept.display()))?;
-        self.copy(SNAPSHOT, gateway, Who::Snapshot(self.spec.name.clone(), self.generation), events)
+        self.copy(SNAPSHOT, Who::Snapshot(self.spec.name.clone(), self.generation), starter)
     }
 
     /// Puts the snapshot back; what is replaced is kept beside it.
     ///
     /// # Errors
     /// A sentence for a person.
-    pub(super) fn restore(&mut self, gateway: &Gateway, events: &mpsc::UnboundedSender<Event>) -> Result<(), String> {
-        self.copy(RESTORE, gateway, Who::Restore(self.spec.name.clone(), self.generation), events)
+    pub(super) fn restore(&mut self, starter: &Starter<'_>) -> Result<(), String> {
+        self.copy(RESTORE, Who::Restore(self.spec.name.clone(), self.generation), starter)
     }
 
-    fn copy(
-        &mut self,
-        script: &str,
-        gateway: &Gateway,
-        who: Who,
-        events: &mpsc::UnboundedSender<Event>,
-    ) -> Result<(), String> {
+    fn copy(&mut self, script: &str, who: Who, starter: &Starter<'_>) -> Result<(), String> {
+        let gateway = starter.gateway;
         let instance = plan::folder(gateway, &self.spec).join("instance");
         let snapshot = snapshot_path(&gateway.state, &self.spec, self.generation);
         let args = [Path::new("-c"), Path::new(script), Path::new("snapshot"), &instance, &snapshot];
-        let env = BTreeMap::from([("PATH", "/usr/bin:/bin")]);
+        let mut env = BTreeMap::from(self.marks(starter.house));
+        env.insert("PATH".into(), "/usr/bin:/bin".into());
         let child = sys::spawn::spawn(Spawn {
             program: Program::Path("/bin/sh".into()),
             args: args.iter().map(|arg| arg.as_os_str().to_owned()).collect(),
@@ -292,10 +354,10 @@ impl Lease {
             stdout: None,
             stderr: None,
             dir: Some(gateway.state.clone()),
-            die_with_parent: true,
+            die_with_parent: !sys::unit::is_ours(),
         })
         .map_err(|e| format!("the copy cannot be started: {e}"))?;
-        self.task = Some(Child::watch(child, who, 0, None, events.clone()).map_err(|e| e.to_string())?);
+        self.task = Some(Child::watch(child, who, 0, None, starter.events.clone()).map_err(|e| e.to_string())?);
         Ok(())
     }
 }

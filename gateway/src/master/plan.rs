@@ -5,10 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{App, Gateway, Listen, Tenant};
 
 /// Where a generation listens, as its worker is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Place {
     /// `127.0.0.1:port`
     Port(u16),

@@ -35,6 +35,11 @@ impl Ports {
         None
     }
 
+    /// One that an earlier life of ours has handed out.
+    pub(super) fn keep(&mut self, port: u16) {
+        self.taken.insert(port);
+    }
+
     /// Another `[ports]`: generations that hold a port outside it keep it to their end.
     pub(super) fn resize(&mut self, range: PortRange) {
         if self.range != range {

@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::roles::{Post, Role};
+use super::{
+    fleet::{ProxiesMemory, ProxyMemory},
+    roles::{Post, Role},
+};
 use crate::{
     machine::{
+        Now,
         accord::Accord,
         backoff::Pace,
-        worker::{Settings, Worker},
+        worker::{Phase, Settings, Worker},
     },
     wire::{Draining, ToProxy},
 };
@@ -56,6 +60,28 @@ impl Proxies {
     pub(super) fn new() -> Self {
         let newest = Proxy::new(1, Pace::ROLE, false);
         Self { newest, next: None, older: Vec::new(), accord: Accord::default(), alone: None, last: 1 }
+    }
+
+    /// What the next life needs of them.
+    pub(super) fn memory(&self) -> ProxiesMemory {
+        ProxiesMemory {
+            newest: self.newest.memory(),
+            next: self.next.as_ref().map(Proxy::memory),
+            older: self.older.iter().map(Proxy::memory).collect(),
+            last: self.last,
+        }
+    }
+
+    /// Those of an earlier life, each without its process yet. One that was on trial when that life ended has nobody any
+    /// more who wants it: it drains, as it may have been let accept.
+    pub(super) fn recall(memory: ProxiesMemory, now: Now) -> Self {
+        let older = memory.next.into_iter().chain(memory.older);
+        Self {
+            newest: Proxy::recall(memory.newest, now),
+            older: older.map(|one| Proxy::recall(one, now)).collect(),
+            last: memory.last,
+            ..Self::new()
+        }
     }
 
     /// Makes room for the next one, which is started once only; its number.
@@ -112,7 +138,7 @@ impl Proxies {
     }
 
     /// When an older one has owed an epoch for too long, and which.
-    pub(super) fn overdue(&self) -> impl Iterator<Item = (crate::machine::Now, u32)> {
+    pub(super) fn overdue(&self) -> impl Iterator<Item = (Now, u32)> {
         let waited_for = self.older.iter().filter(|proxy| !proxy.facts.condemned);
         waited_for.filter_map(|proxy| Some((self.accord.overdue_at(proxy.number, OVERDUE)?, proxy.number)))
     }
@@ -128,16 +154,24 @@ impl Proxies {
 
 impl Proxy {
     fn new(number: u32, pace: Pace, exits_are_final: bool) -> Self {
-        let settings = Settings {
-            start_timeout: PATIENCE,
-            stop_timeout: PATIENCE,
-            failures: 1,
-            seed: u64::from(number),
-            exits_are_final,
-            pace,
-        };
-        let role = Role::new(Post::Proxy(number), Worker::new(settings));
+        let role = Role::new(Post::Proxy(number), Worker::new(settings(number, pace, exits_are_final)));
         Self { number, role, facts: Facts::default() }
+    }
+
+    fn memory(&self) -> ProxyMemory {
+        ProxyMemory { number: self.number, started: self.facts.started, role: self.role.memory() }
+    }
+
+    fn recall(memory: ProxyMemory, now: Now) -> Self {
+        let ProxyMemory { number, started, role } = memory;
+        let worker = Worker::recall(settings(number, Pace::ROLE, false), role.worker, now);
+        let facts = Facts {
+            started,
+            ready: worker.phase() == Phase::Running,
+            heard: Some(Instant::now()),
+            ..Facts::default()
+        };
+        Self { number, role: Role::new(Post::Proxy(number), worker), facts }
     }
 
     /// Ends one that drains, before its last connection has ended.
@@ -152,5 +186,16 @@ impl Proxy {
         if let Some(child) = &self.role.child {
             child.signal(libc::SIGKILL);
         }
+    }
+}
+
+fn settings(number: u32, pace: Pace, exits_are_final: bool) -> Settings {
+    Settings {
+        start_timeout: PATIENCE,
+        stop_timeout: PATIENCE,
+        failures: 1,
+        seed: u64::from(number),
+        exits_are_final,
+        pace,
     }
 }

@@ -19,6 +19,7 @@ impl House {
         if self.unpublished && applied.is_none_or(|applied| applied >= self.epoch) {
             self.unpublished = false;
             self.epoch += 1;
+            self.keep_house();
             for seat in self.seats.values_mut() {
                 let revision = seat.machine.revision();
                 if seat.told.last().is_none_or(|(_, told)| *told != revision) {

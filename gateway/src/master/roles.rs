@@ -5,11 +5,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 
-use super::event::{Event, Who};
+use super::{
+    event::{Event, Who},
+    fleet::RoleMemory,
+    vault::{self, Vault},
+};
 use crate::{
     machine::worker::Worker,
     sys::{
         self,
+        process::Name,
         spawn::{Program, Spawn},
     },
     wire::{Link, ToLog},
@@ -82,6 +87,7 @@ impl<Out: Serialize + 'static> Role<Out> {
     pub(super) fn spawn<In>(
         &mut self,
         attempt: u32,
+        vault: &mut Vault,
         events: &mpsc::UnboundedSender<Event>,
         wrap: impl Fn(u32, In) -> Event + 'static,
     ) -> std::io::Result<u32>
@@ -90,6 +96,7 @@ impl<Out: Serialize + 'static> Role<Out> {
     {
         let (post, kind) = (self.post, self.post.kind());
         let (ours, theirs) = sys::packet::pair()?;
+        vault.keep(vault::link(post, attempt), &ours);
         let mut args: Vec<std::ffi::OsString> = vec![kind.verb().into(), "--link".into(), "3".into()];
         if let Some((uid, gid)) = kind.identity() {
             args.extend(["--uid".into(), uid.to_string().into(), "--gid".into(), gid.to_string().into()]);
@@ -99,7 +106,7 @@ impl<Out: Serialize + 'static> Role<Out> {
             args.push("--journal".into());
         }
         let log_filter = std::env::var_os("LANDLORD_LOG").map(|filter| ("LANDLORD_LOG".into(), filter));
-        let child = sys::spawn::spawn(Spawn {
+        let spawned = sys::spawn::spawn(Spawn {
             program: Program::ThisBinary,
             args,
             env: log_filter.into_iter().collect(),
@@ -108,10 +115,56 @@ impl<Out: Serialize + 'static> Role<Out> {
             stdout: None,
             stderr: None,
             dir: None,
-            die_with_parent: true,
-        })?;
+            die_with_parent: !sys::unit::is_ours(),
+        });
+        let child = spawned.inspect_err(|_| vault.forget(&vault::link(post, attempt)))?;
         let pid = child.pid;
         self.child = Some(super::child::Child::watch(child, Who::Role(post), attempt, None, events.clone())?);
+        self.connect(ours, attempt, events, wrap)?;
+        Ok(pid)
+    }
+
+    /// Goes on with a process and a link of an earlier life. Whether both are there; one that cannot be talked to is ended.
+    ///
+    /// # Errors
+    /// They cannot be watched.
+    pub(super) fn adopt<In>(
+        &mut self,
+        name: Option<Name>,
+        vault: &mut Vault,
+        events: &mpsc::UnboundedSender<Event>,
+        wrap: impl Fn(u32, In) -> Event + 'static,
+    ) -> std::io::Result<bool>
+    where
+        In: DeserializeOwned + 'static,
+    {
+        let attempt = self.worker.view().attempt;
+        let link = vault.take(&vault::link(self.post, attempt));
+        let Some(name) = name else { return Ok(false) };
+        let who = Who::Role(self.post);
+        self.child = super::child::Child::adopt(name, who, attempt, events.clone())?;
+        match (&self.child, link) {
+            (Some(_), Some(link)) => self.connect(link, attempt, events, wrap).map(|()| true),
+            (Some(child), None) => {
+                child.signal(libc::SIGKILL);
+                Ok(false)
+            }
+            (None, _) => Ok(false),
+        }
+    }
+
+    /// Two tasks move messages over our end of a link.
+    fn connect<In>(
+        &mut self,
+        ours: OwnedFd,
+        attempt: u32,
+        events: &mpsc::UnboundedSender<Event>,
+        wrap: impl Fn(u32, In) -> Event + 'static,
+    ) -> std::io::Result<()>
+    where
+        In: DeserializeOwned + 'static,
+    {
+        let (post, kind) = (self.post, self.post.kind());
         let link = std::rc::Rc::new(Link::<Out, In>::new(ours)?);
         let (outbox, mut letters) = mpsc::unbounded_channel::<(Out, Vec<OwnedFd>)>();
         self.outbox = Some(outbox);
@@ -138,7 +191,12 @@ impl<Out: Serialize + 'static> Role<Out> {
                 }
             }
         });
-        Ok(pid)
+        Ok(())
+    }
+
+    /// What the next life needs of it.
+    pub(super) fn memory(&self) -> RoleMemory {
+        RoleMemory { worker: self.worker.memory(), process: self.child.as_ref().map(|child| child.name) }
     }
 
     /// Sends in order; to a role that is not there, nothing: it is told all when it starts.
@@ -148,8 +206,9 @@ impl<Out: Serialize + 'static> Role<Out> {
         }
     }
 
-    /// Closes the link: for the log role, the request to finish.
-    pub(super) fn hang_up(&mut self) {
+    /// Closes the link, the end that is kept for the next life too: for the log role, the request to finish.
+    pub(super) fn hang_up(&mut self, vault: &mut Vault) {
+        vault.forget(&vault::link(self.post, self.worker.view().attempt));
         self.outbox = None;
         if let Some(reader) = self.reader.take() {
             reader.abort();

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 
-use super::{control::Replies, lease::Lease};
+use super::{control::Replies, fleet::TenantMemory, lease::Lease};
 use crate::{
     machine::{self, Now, worker::Phase},
-    model::{App, BackendRoute, Digest, Gateway, GenerationId, Probe, Strategy, Tenant, TenantRoute},
+    model::{App, BackendRoute, Digest, Gateway, GenerationId, Probe, Strategy, Tenant, TenantName, TenantRoute},
     sys::{self, files::Signature},
 };
 
@@ -52,14 +52,48 @@ impl Seat {
     /// # Errors
     /// No pipe can be made: descriptors are used up.
     pub(super) fn new(spec: Tenant, digest: Digest, identity: Option<(u32, u32)>) -> std::io::Result<Self> {
-        let seed = spec
-            .name
-            .as_str()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-        Ok(Self {
-            machine: machine::tenant::Tenant::new(spec.name.clone(), seed),
-            output: sys::spawn::pipe()?,
+        let machine = machine::tenant::Tenant::new(spec.name.clone(), seed(&spec.name));
+        Ok(Self::over(machine, sys::spawn::pipe()?, (spec, digest), identity))
+    }
+
+    /// The seat of an earlier life, but for what its generations held and whether it is stopped.
+    pub(super) fn recall(memory: TenantMemory, output: (OwnedFd, OwnedFd), now: Now) -> Self {
+        let TenantMemory { machine, spec, digest, dotenv, newest_dotenv, removed, identity, leases: _ } = memory;
+        let machine = machine::tenant::Tenant::recall(spec.name.clone(), seed(&spec.name), machine, now);
+        let seat = Self::over(machine, output, (spec, digest), identity);
+        Self { dotenv, newest_dotenv, removed, ..seat }
+    }
+
+    /// What the next life needs of it.
+    pub(super) fn memory(&self) -> TenantMemory {
+        TenantMemory {
+            machine: self.machine.memory(),
+            spec: self.spec.clone(),
+            digest: self.digest.clone(),
+            dotenv: self.dotenv,
+            newest_dotenv: self.newest_dotenv,
+            removed: self.removed,
+            identity: self.identity,
+            leases: self.leases.values().map(Lease::memory).collect(),
+        }
+    }
+
+    /// A migration of its was cut short, and nothing of it lives: the snapshot that was kept under this generation is put
+    /// back before anything is started.
+    pub(super) fn mend(&mut self, torn: GenerationId) {
+        let name = self.spec.name.clone();
+        self.machine = machine::tenant::Tenant::interrupted(name, seed(&self.spec.name), torn);
+    }
+
+    fn over(
+        machine: machine::tenant::Tenant,
+        output: (OwnedFd, OwnedFd),
+        (spec, digest): (Tenant, Digest),
+        identity: Option<(u32, u32)>,
+    ) -> Self {
+        Self {
+            machine,
+            output,
             spec,
             digest,
             dotenv: None,
@@ -74,7 +108,7 @@ impl Seat {
             settled: false,
             askers: Vec::new(),
             new_askers: Vec::new(),
-        })
+        }
     }
 
     /// What the machine is to aim at, given what serves now.
@@ -165,6 +199,12 @@ impl Seat {
             body: self.spec.limits.body.or(gateway.limits.body),
         }
     }
+}
+
+/// Of a tenant's jitter: FNV-1a of its name.
+fn seed(name: &TenantName) -> u64 {
+    let bytes = name.as_str().bytes();
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// What an app's migration is one run of.

@@ -29,6 +29,8 @@ impl House {
     pub(super) fn role_fact(&mut self, post: Post, fact: Fact) {
         let now = self.now();
         let actions = self.role_worker(post).map(|worker| worker.on(fact, now)).unwrap_or_default();
+        // Before anything of it is done: whoever goes on from here must know what may have been done.
+        self.keep_house();
         self.act_for_role(post, actions);
     }
 
@@ -52,10 +54,10 @@ impl House {
                 }
                 // The end of its link is a role's stop signal: it also comes when the master has gone.
                 Action::Stop => match post {
-                    Post::Log => self.log.hang_up(),
+                    Post::Log => self.log.hang_up(&mut self.vault),
                     Post::Proxy(number) => {
                         if let Some(proxy) = self.proxies.get_mut(number) {
-                            proxy.role.hang_up();
+                            proxy.role.hang_up(&mut self.vault);
                             // A next one has had its time, and nobody was let in to it.
                             if on_trial {
                                 proxy.kill();
@@ -103,22 +105,24 @@ impl House {
     fn start_role(&mut self, post: Post, attempt: u32) -> std::io::Result<u32> {
         match post {
             Post::Log => {
-                let pid = self.log.spawn::<FromLog>(attempt, &self.events, Event::Log)?;
-                let folder = std::fs::File::open(self.gateway.state.join("logs"))?;
-                let hello = ToLog::Hello {
-                    protocol: PROTOCOL,
-                    file_bytes: self.gateway.log_file_bytes,
-                    files: self.gateway.log_files,
-                };
-                self.log.send(hello, vec![folder.into()]);
-                self.log.send(ToLog::Access, vec![self.access.0.try_clone()?]);
-                for (name, seat) in &self.seats {
-                    self.log.send(ToLog::Tenant { tenant: name.clone() }, vec![seat.output.0.try_clone()?]);
-                }
+                let pid = self.log.spawn::<FromLog>(attempt, &mut self.vault, &self.events, Event::Log)?;
+                self.tell_log()?;
                 Ok(pid)
             }
             Post::Proxy(number) => self.start_proxy(number, attempt),
         }
+    }
+
+    /// Tells the log role all that it is to read. It goes on with what it reads already.
+    pub(super) fn tell_log(&self) -> std::io::Result<()> {
+        let folder = std::fs::File::open(self.gateway.state.join("logs"))?;
+        let (file_bytes, files) = (self.gateway.log_file_bytes, self.gateway.log_files);
+        self.log.send(ToLog::Hello { protocol: PROTOCOL, file_bytes, files }, vec![folder.into()]);
+        self.log.send(ToLog::Access, vec![self.access.0.try_clone()?]);
+        for (name, seat) in &self.seats {
+            self.log.send(ToLog::Tenant { tenant: name.clone() }, vec![seat.output.0.try_clone()?]);
+        }
+        Ok(())
     }
 
     /// The port that public URLs name.
@@ -136,7 +140,10 @@ impl House {
                     return;
                 }
                 match post {
-                    Post::Log => self.log.child = None,
+                    Post::Log => {
+                        self.log.child = None;
+                        self.log.hang_up(&mut self.vault);
+                    }
                     Post::Proxy(number) => self.on_proxy_exit(number, attempt, &exit),
                 }
                 self.role_fact(post, Fact::Exited { attempt, reason });
@@ -156,6 +163,7 @@ impl House {
             Who::Restore(name, generation) => {
                 self.on_task(name, generation, tenant::Task::Restore, exit, &reason);
             }
+            Who::Nobody => {}
         }
     }
 
@@ -201,8 +209,8 @@ impl House {
         let leases = self.seats.values().flat_map(|seat| seat.leases.values());
         let workers = leases.flat_map(|lease| lease.child.iter().chain(&lease.task));
         let proxies = self.proxies.all().filter_map(|proxy| proxy.role.child.as_ref());
-        let roles = proxies.chain(&self.log.child);
-        let known = workers.chain(roles).chain(self.units.child()).map(|child| child.pid).collect();
+        let roles = proxies.chain(&self.log.child).chain(self.units.child());
+        let known = workers.chain(roles).map(|child| child.pid).collect();
         if let Err(error) = sys::process::reap_strangers(&known) {
             tracing::error!(%error, "strays cannot be reaped");
         }

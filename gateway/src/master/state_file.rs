@@ -101,7 +101,11 @@ fn put_aside(path: &Path, reason: &str) {
     }
 }
 
-fn encode<T: Serialize>(version: u32, record: &T) -> std::io::Result<Vec<u8>> {
+/// The bytes of a file that holds `record` in format `version`.
+///
+/// # Errors
+/// It has no JSON form.
+pub(super) fn encode<T: Serialize>(version: u32, record: &T) -> std::io::Result<Vec<u8>> {
     let record = serde_json::value::to_raw_value(record)?;
     let sum = Some(sum(version, record.get()));
     Ok(serde_json::to_vec(&Envelope { version, sum, record: &record })?)

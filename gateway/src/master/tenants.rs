@@ -31,8 +31,14 @@ impl House {
         let numbers = &mut self.numbers;
         let actions = seat.machine.on(event, now, &mut || numbers.next());
         self.untold = true;
+        // Before anything of it is done: whoever goes on from here must know what may have been done.
+        self.fleet.keep(name, &seat.memory());
+        let acts = !actions.is_empty();
         for action in actions {
             self.act_for_tenant(name, action);
+        }
+        if acts {
+            self.keep(name);
         }
         let Some(seat) = self.seats.get_mut(name) else { return };
         if request {
@@ -70,7 +76,7 @@ impl House {
             Action::Close { generation } => {
                 let lease = self.seats.get_mut(name).and_then(|seat| seat.leases.remove(&generation));
                 if let Some(lease) = lease {
-                    lease.close(&mut self.ports);
+                    lease.close(&mut self.ports, &mut self.vault);
                 }
             }
             Action::Publish => self.unpublished = true,
@@ -151,8 +157,12 @@ impl House {
             let Some(seat) = self.seats.get_mut(&name) else { continue };
             let Some(lease) = seat.leases.get_mut(&generation) else { continue };
             starting += 1;
-            let starter =
-                super::lease::Starter { gateway: &self.gateway, output: &seat.output.1, events: &self.events };
+            let starter = super::lease::Starter {
+                gateway: &self.gateway,
+                house: &self.mark,
+                output: &seat.output.1,
+                events: &self.events,
+            };
             let event = match lease.start(attempt, &starter) {
                 Ok(pid) => {
                     tracing::info!(tenant = %name, generation = generation.0, pid, attempt, event = "start", "worker");
@@ -161,6 +171,7 @@ impl House {
                 }
                 Err(reason) => worker::Event::SpawnFailed { reason },
             };
+            self.fleet.keep(&name, &seat.memory());
             self.inbox.push_back((name, tenant::Event::Worker { generation, event }));
         }
     }
@@ -195,22 +206,37 @@ impl House {
     fn start_task(&mut self, name: &TenantName, generation: GenerationId, task: Task) -> Result<(), String> {
         let seat = self.seats.get_mut(name).ok_or("the tenant is gone")?;
         let lease = seat.leases.get_mut(&generation).ok_or("the generation is gone")?;
-        let starter = super::lease::Starter { gateway: &self.gateway, output: &seat.output.1, events: &self.events };
+        let starter = super::lease::Starter {
+            gateway: &self.gateway,
+            house: &self.mark,
+            output: &seat.output.1,
+            events: &self.events,
+        };
         match task {
             Task::Migrate => lease.migrate(&starter),
-            Task::Snapshot => lease.snapshot(&self.gateway, &self.events),
-            Task::Restore => lease.restore(&self.gateway, &self.events),
+            Task::Snapshot => lease.snapshot(&starter),
+            Task::Restore => lease.restore(&starter),
         }
     }
 
-    fn open_lease(&mut self, name: &TenantName, generation: GenerationId) -> Result<(), String> {
+    pub(super) fn open_lease(&mut self, name: &TenantName, generation: GenerationId) -> Result<(), String> {
         let seat = self.seats.get_mut(name).ok_or("the tenant is gone")?;
         let folder = super::plan::folder(&self.gateway, &seat.spec);
         super::folder::prepare(&folder, seat.identity).map_err(|e| e.to_string())?;
         self.watch.add(&folder);
         let lease = Lease::open(generation, (&seat.spec, &seat.digest), seat.identity, &self.gateway, &mut self.ports)?;
+        if let Some(socket) = lease.lasting_socket() {
+            self.vault.keep(super::vault::socket(name, generation), socket);
+        }
         seat.leases.insert(generation, lease);
         Ok(())
+    }
+
+    /// Remembers what a tenant is and has for the next life.
+    pub(super) fn keep(&mut self, name: &TenantName) {
+        if let Some(seat) = self.seats.get(name) {
+            self.fleet.keep(name, &seat.memory());
+        }
     }
 
     fn lease(&self, name: &TenantName, generation: GenerationId) -> Option<&Lease> {
@@ -272,6 +298,8 @@ impl House {
         if let Some(seat) = self.seats.remove(name) {
             self.watch.remove(&super::plan::folder(&self.gateway, &seat.spec));
             self.log.send(ToLog::Close { tenant: name.clone() }, Vec::new());
+            self.vault.forget(&super::vault::log(name));
+            self.fleet.forget(name);
             for asker in seat.askers {
                 asker.done(false, format!("{name} was removed: its file is gone"));
             }

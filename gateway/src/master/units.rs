@@ -111,23 +111,15 @@ impl Units {
 }
 
 impl House {
-    /// `systemctl start landlord@NAME`: what is wanted already is not waited for, so that a boot is not held up.
+    /// `systemctl start landlord@NAME`: as `landlord start`. An echo is not waited for, so that a boot is not held up.
     pub(super) fn start_unit(&mut self, name: &TenantName, replies: Replies) {
         if self.units.is_echo(name, true) {
             return replies.done(true, format!("{name} is let in"));
         }
-        match self.seats.get(name).filter(|seat| !seat.removed) {
-            Some(seat) if !seat.stopped && !seat.spec.suspended => {
-                self.units.is(name, true);
-                replies.done(true, format!("{name} is let in"));
-            }
-            seat => {
-                if seat.is_some_and(|seat| !seat.spec.suspended) {
-                    self.units.is(name, true);
-                }
-                self.set_stopped(name, false, replies);
-            }
+        if self.seats.get(name).is_some_and(|seat| !seat.removed && !seat.spec.suspended) {
+            self.units.is(name, true);
         }
+        self.set_stopped(name, false, replies);
     }
 
     /// `systemctl stop landlord@NAME`.
@@ -142,11 +134,7 @@ impl House {
     }
 }
 
-fn systemctl(
-    up: bool,
-    names: &BTreeSet<TenantName>,
-    events: &mpsc::UnboundedSender<Event>,
-) -> std::io::Result<Child> {
+fn systemctl(up: bool, names: &BTreeSet<TenantName>, events: &mpsc::UnboundedSender<Event>) -> std::io::Result<Child> {
     let verb = if up { "start" } else { "stop" };
     let units = names.iter().map(|name| format!("landlord@{name}.service").into());
     let child = sys::spawn::spawn(Spawn {

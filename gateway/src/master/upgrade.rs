@@ -38,6 +38,7 @@ impl House {
                     let draining = self.proxies.older.len();
                     tracing::info!(draining, "a new proxy waits until one of those that drain has ended");
                     self.tell_what_is_waited_for();
+                    self.end_reload();
                 }
                 Action::Start => {
                     self.tell_askers("starting a new proxy");
@@ -71,6 +72,7 @@ impl House {
                             Err(reason) => asker.done(false, format!("nothing has changed: {reason}")),
                         }
                     }
+                    self.end_reload();
                 }
             }
         }

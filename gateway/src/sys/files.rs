@@ -16,6 +16,7 @@ use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, RenameFlags, renameat2},
 };
+use serde::{Deserialize, Serialize};
 
 pub use super::lock::{Lock, LockError, lock};
 
@@ -51,7 +52,7 @@ pub enum ReadError {
 }
 
 /// What changes when a file does: compared, never interpreted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// Which file: a rename over it gives another.
     pub ino: u64,

@@ -3,12 +3,15 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::{fd::OwnedFd, unix::fs::chown},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::chown,
+    },
     path::Path,
 };
 
 use nix::sys::socket::{SockFlag, SockType};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{diag, node, proc};
 
@@ -73,6 +76,26 @@ impl fmt::Display for Holder {
 /// half of its connections.
 pub fn public(addr: SocketAddr, cores: u32) -> Result<Vec<OwnedFd>, ListenError> {
     public_with(addr, cores, |domain| Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP)))
+}
+
+/// The address that a TCP socket listens on; `None`: it is no such socket.
+pub fn listening_on(socket: impl AsFd) -> Option<SocketAddr> {
+    let socket = SockRef::from(&socket);
+    let stream = socket.r#type().ok()? == Type::STREAM && socket.is_listener().ok()?;
+    if stream { socket.local_addr().ok()?.as_socket() } else { None }
+}
+
+/// Whether a socket on `local` is what [`public`] would have given for `wanted`.
+pub fn is_meant(wanted: SocketAddr, local: SocketAddr) -> bool {
+    let v4_any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, wanted.port()));
+    local == wanted || (is_v6_any(wanted) && local == v4_any)
+}
+
+/// Another descriptor of a socket that no one waits in from now on; close-on-exec.
+pub fn nonblocking(socket: impl AsFd) -> io::Result<OwnedFd> {
+    let copy = socket.as_fd().try_clone_to_owned()?;
+    super::readiness::set_nonblocking(&copy)?;
+    Ok(copy)
 }
 
 /// A listening socket of a worker on `127.0.0.1:port`; blocking, as the systemd protocol has it; close-on-exec.

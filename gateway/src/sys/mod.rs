@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod fd;
+pub mod fdstore;
 pub mod files;
 pub mod identity;
 pub mod journal;
@@ -14,6 +15,7 @@ pub mod readiness;
 pub mod reexec;
 pub mod signals;
 pub mod spawn;
+pub mod unit;
 
 mod diag;
 mod lock;

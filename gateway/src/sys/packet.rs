@@ -58,6 +58,12 @@ pub fn listen(path: &Path, mode: u32) -> io::Result<PacketListener> {
     Ok(PacketListener { socket: watch(socket, BOTH)? })
 }
 
+/// Goes on listening on what [`listen`] made in an earlier life. Needs a tokio runtime.
+pub fn listen_on(socket: OwnedFd) -> io::Result<PacketListener> {
+    set_nonblocking(&socket)?;
+    Ok(PacketListener { socket: watch(socket, BOTH)? })
+}
+
 /// Connects to a [`listen`]ing process. `NotFound` and `ConnectionRefused` both mean: nobody is there.
 pub fn connect(path: &Path) -> io::Result<Packet> {
     Packet::new(node::connect(path, SockType::SeqPacket, SockFlag::empty())?)

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fmt, fs, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 use nix::sys::{
@@ -11,6 +12,7 @@ use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     signal::Signal,
 };
+use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
 use super::{
@@ -18,7 +20,26 @@ use super::{
     readiness::{Interest, watch},
     signals,
 };
-pub use super::{signals::by_name as signal_by_name, tree::kill_tree};
+pub use super::{signals::by_name as signal_by_name, tree::kill_tree, unit::reopen};
+
+/// How long whoever adopted an orphan may take to reap it before its cause of death is given up.
+const REAPED_WITHIN: Duration = Duration::from_millis(100);
+
+/// A process by what no other ever has: its number, and when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name {
+    /// Its pid.
+    pub pid: u32,
+    /// Clock ticks after boot: field 22 of `/proc/PID/stat`.
+    pub started: u64,
+}
+
+impl Name {
+    /// The name of a process that was just started. One that has gone already gets a name that fits nobody.
+    pub fn of(pid: u32) -> Self {
+        Self { pid, started: proc::Process::read(pid).map_or(0, |process| process.started) }
+    }
+}
 
 /// A child, by a descriptor that can never come to mean another process.
 #[derive(Debug)]
@@ -50,6 +71,31 @@ impl Pidfd {
             }
             ready.clear_ready();
         }
+    }
+
+    /// As [`Pidfd::exited`], also for a process that is no child of ours: how that one ended is told where the kernel does
+    /// (Linux 6.15), which is after its own parent has reaped it.
+    pub async fn ended(&self) -> io::Result<Exit> {
+        loop {
+            let mut ready = self.fd.readable().await?;
+            match reap(self.as_fd()) {
+                Ok(Some(exit)) => return Ok(exit),
+                Ok(None) => ready.clear_ready(),
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let told = async {
+            loop {
+                let mut ready = self.fd.readable().await.ok()?;
+                ready.clear_ready();
+                if let Some(exit) = info(self.as_fd()).transpose() {
+                    return exit.ok();
+                }
+            }
+        };
+        let told = tokio::time::timeout(REAPED_WITHIN, told).await;
+        Ok(told.ok().flatten().unwrap_or(Exit { code: None, signal: None }))
     }
 
     /// Sends a signal. A process that has gone needs none: that is no error.
@@ -159,6 +205,38 @@ pub(super) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
     wait(libc::P_PIDFD, pidfd.as_raw_fd().unsigned_abs())
 }
 
+/// How a process that is no child of ours ended; `None`: its parent has not reaped it yet.
+///
+/// # Errors
+/// This kernel does not tell.
+fn info(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
+    /// `struct pidfd_info` of linux/pidfd.h, its first version.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    /// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)`
+    const GET_INFO: u64 = (3 << 30) | ((size_of::<Info>() as u64) << 16) | (0xff << 8) | 11;
+    /// `PIDFD_INFO_EXIT`
+    const EXIT: u64 = 1 << 3;
+    let mut info = Info { mask: EXIT, ..Info::default() };
+    // SAFETY: the call fills at most as many bytes as its number says, which is the size of what it is given.
+    #[allow(clippy::unnecessary_cast, reason = "the type of the number differs between C libraries")]
+    let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, &raw mut info) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let status = info.exit_code;
+    Ok((info.mask & EXIT != 0).then(|| match libc::WIFSIGNALED(status) {
+        true => Exit { code: None, signal: Some(libc::WTERMSIG(status)) },
+        false => Exit { code: Some(libc::WEXITSTATUS(status)), signal: None },
+    }))
+}
+
 // nix's own refuses a death by a real-time signal, which it has no name for, after having reaped it.
 fn wait(kind: libc::idtype_t, id: u32) -> io::Result<Option<Exit>> {
     // SAFETY: all zero is a valid siginfo_t; si_pid 0 will mean that nothing was reaped.
@@ -216,6 +294,23 @@ mod tests {
         assert_eq!(reap(pidfd.as_fd()).unwrap(), None);
         io::Write::write_all(&mut child.stdin.take().unwrap(), b"go on\n").unwrap();
         assert!(pidfd.exited().await.unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_strangers_child_is_seen_too() {
+        let (reader, writer) = io::pipe().unwrap();
+        // Its parent ends at once; whoever adopts it is not us.
+        let script = "sh -c 'echo $$; read line; exit 5' <&0 & wait $!";
+        let mut parent = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(reader), &mut line).unwrap();
+        let name = Name::of(line.trim().parse().unwrap());
+        let pidfd = Pidfd::new(reopen(name.pid, name.started).unwrap().unwrap()).unwrap();
+        io::Write::write_all(&mut parent.stdin.take().unwrap(), b"go on\n").unwrap();
+        let exit = pidfd.ended().await.unwrap();
+        assert!([Some(5), None].contains(&exit.code) && exit.signal.is_none(), "{exit:?}");
+        parent.wait().unwrap();
+        assert!(reopen(name.pid, name.started).unwrap().is_none());
     }
 
     #[test]

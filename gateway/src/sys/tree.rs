@@ -16,6 +16,7 @@ use nix::{
 use super::{
     proc::{self, Process},
     process,
+    unit::Unit,
 };
 
 /// How long killed processes may take to end before they are left to the kernel (a dead disk holds them).
@@ -23,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Kills (SIGKILL) every process of one tree and waits for their ends; gives how many there were.
 ///
-/// Of the tree are, among our own descendants: `root` (not yet reaped) with all below it and in its session, and every
+/// Of the tree are, among our own descendants and the processes of our systemd unit (those whom an earlier life of ours
+/// started descend from us no more): `root` (not yet reaped) with all below it and in its session, and every
 /// process that was started with `marker`, an entry `NAME=value` of its environment which must be this tree's alone,
 /// with all below it. So a grandchild that double-forked into a session of its own and was re-parented to us is found,
 /// unless it also overwrote its environment before its parent ended: only a cgroup would hold that one.
@@ -35,10 +37,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// `TimedOut` when some are left after two seconds; `PermissionDenied` when some are another user's (set-uid programs),
 /// after all others have been killed.
 pub fn kill_tree(root: Option<BorrowedFd<'_>>, marker: &OsStr) -> io::Result<usize> {
+    kill_all(|| members(root.and_then(process::pid_of), marker))
+}
+
+/// Kills whomever `chosen` names, and asks it again until it names nobody; see [`kill_tree`].
+pub(super) fn kill_all(mut chosen: impl FnMut() -> Vec<Process>) -> io::Result<usize> {
     let until = Instant::now() + PATIENCE;
     let mut count = 0;
     loop {
-        let held = hold(root.and_then(process::pid_of), marker, until)?;
+        let held = hold(&mut chosen, until)?;
         if held.is_empty() {
             return Ok(count);
         }
@@ -54,11 +61,11 @@ pub fn kill_tree(root: Option<BorrowedFd<'_>>, marker: &OsStr) -> io::Result<usi
 
 /// Stops (SIGSTOP) every living member, over and over until a look finds no new one: what is stopped cannot fork, and
 /// whose parent lives is still known by it.
-fn hold(root: Option<u32>, marker: &OsStr, until: Instant) -> io::Result<Vec<OwnedFd>> {
+fn hold(chosen: &mut impl FnMut() -> Vec<Process>, until: Instant) -> io::Result<Vec<OwnedFd>> {
     let mut held = BTreeMap::new();
     let mut refused = HashSet::new();
     while Instant::now() < until {
-        let mut fresh = members(root, marker);
+        let mut fresh = chosen();
         fresh.retain(|member| !held.contains_key(&member.id()) && !refused.contains(&member.id()));
         if fresh.is_empty() {
             break;
@@ -119,8 +126,9 @@ fn judge(
         line.push(*process);
         at = process.parent;
     }
-    // Whoever does not descend from us is none of ours, whatever it says.
-    let ours = at == own || ancestry_is_ours(at, all, own);
+    // Whoever neither descends from us nor is of our unit is none of ours, whatever it says.
+    let descends = at == own || ancestry_is_ours(at, all, own);
+    let unit = Unit::own();
     let mut inherited = verdicts.get(&at).copied().unwrap_or(false);
     for process in line.into_iter().rev() {
         let marked = || {
@@ -128,6 +136,7 @@ fn judge(
                 || root.is_some_and(|root| process.session == root)
                 || (!process.zombie && proc::has_entry(process.pid, marker))
         };
+        let ours = descends || unit.as_ref().is_some_and(|unit| unit.holds(process.pid));
         inherited = ours && (inherited || marked());
         verdicts.insert(process.pid, inherited);
     }

@@ -28,7 +28,7 @@ pub enum ControlRequest {
         /// Which.
         tenant: TenantName,
     },
-    /// `systemctl start landlord@NAME`: as [`ControlRequest::Start`], but answered at once when it is wanted already.
+    /// `systemctl start landlord@NAME`: as [`ControlRequest::Start`], unless it follows what landlord itself told the unit.
     UnitStart {
         /// Which.
         tenant: TenantName,

@@ -8,7 +8,7 @@ use crate::model::TenantName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum ToLog {
-    /// First of all. fds: an O_PATH-less directory fd of `<state>/logs`, below which every file is opened.
+    /// First of all; and again, as everything below, when the master has resumed: what is read already goes on being read. fds: an O_PATH-less directory fd of `<state>/logs`, below which every file is opened.
     Hello {
         /// [`crate::wire::PROTOCOL`]
         protocol: u32,

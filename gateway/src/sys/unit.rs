@@ -1,0 +1,188 @@
+//! Whether a service manager runs us as a unit, and which processes are that unit's.
+
+use std::{collections::BTreeMap, env, fs, io, os::fd::OwnedFd, sync::OnceLock};
+
+use super::{proc, proc::Process, process, tree};
+
+/// Whether systemd runs us as a unit. Then what we started outlives a crash of ours, and the unit's cgroup says what is
+/// ours. A terminal may well lie in a unit, and hands the one variable down to what is typed there; it has no socket to
+/// notify.
+pub fn is_ours() -> bool {
+    static OURS: OnceLock<bool> = OnceLock::new();
+    *OURS.get_or_init(|| env::var_os("NOTIFY_SOCKET").is_some() && env::var_os("INVOCATION_ID").is_some())
+}
+
+/// A unit, by its cgroup; what is in a cgroup below it is the unit's too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    /// Of `/proc/PID/cgroup`: empty for the unified hierarchy, `name=systemd` where there is none.
+    hierarchy: String,
+    path: String,
+}
+
+impl Unit {
+    /// Our own; `None` where we are no unit.
+    pub(super) fn own() -> Option<Self> {
+        static OWN: OnceLock<Option<Unit>> = OnceLock::new();
+        OWN.get_or_init(|| if is_ours() { Self::of_this_process() } else { None }).clone()
+    }
+
+    fn of_this_process() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/cgroup").ok()?)
+    }
+
+    /// cgroups(7). The unit is the last part of the path with a unit's name: delegated parts follow.
+    fn parse(text: &str) -> Option<Self> {
+        let found = |hierarchy: &str| {
+            let path = path_in(text, hierarchy)?;
+            let parts: Vec<&str> = path.split('/').collect();
+            let last = parts.iter().rposition(|part| part.ends_with(".service") || part.ends_with(".scope"))?;
+            Some(Self { hierarchy: hierarchy.to_owned(), path: parts[..=last].join("/") })
+        };
+        found("").or_else(|| found("name=systemd"))
+    }
+
+    /// Whether the process with this number is in it now.
+    pub(super) fn holds(&self, pid: u32) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| self.holds_one(&text))
+    }
+
+    fn holds_one(&self, text: &str) -> bool {
+        let below = path_in(text, &self.hierarchy).and_then(|path| path.strip_prefix(&self.path));
+        // `.control` is where systemd runs the unit's own commands, such as its reload.
+        below.is_some_and(|rest| rest.is_empty() || (rest.starts_with('/') && !rest.starts_with("/.control")))
+    }
+}
+
+fn path_in<'a>(text: &'a str, hierarchy: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        (controllers == hierarchy).then_some(path)
+    })
+}
+
+/// Kills every process of our unit but ourselves and those that `spared` names with all that belongs to them: what descends
+/// from them, what is in their session, and what was started with one of these entries `NAME=value` in its environment.
+/// Gives how many there were; blocks until they have ended. Where we are no unit, nothing happens.
+///
+/// # Errors
+/// As [`process::kill_tree`].
+pub fn kill_others(spared: &[u32], entries: &[String]) -> io::Result<usize> {
+    let Some(unit) = Unit::own() else { return Ok(0) };
+    tree::kill_all(|| {
+        let all = processes();
+        all.values().filter(|one| unit.holds(one.pid) && !is_spared(one, &all, spared, entries)).copied().collect()
+    })
+}
+
+/// Kills every process of the unit that runs this command but the command itself: the end of a unit that was stopped.
+///
+/// # Errors
+/// As [`process::kill_tree`].
+pub fn sweep() -> io::Result<usize> {
+    let Some(unit) = Unit::of_this_process() else { return Ok(0) };
+    let own = std::process::id();
+    tree::kill_all(|| {
+        let all = processes();
+        let living = all.values().filter(|one| !one.zombie && one.pid != own);
+        // Whoever started this command (a shell of the unit file's) waits for it.
+        living.filter(|one| unit.holds(one.pid) && !is_ancestor(one.pid, own, &all)).copied().collect()
+    })
+}
+
+/// Kills every process that was started with this entry `NAME=value` in its environment, and that we may look at; ourselves
+/// and those whom we descend from excepted.
+///
+/// # Errors
+/// As [`process::kill_tree`].
+pub fn kill_marked(entry: &str) -> io::Result<usize> {
+    let own = std::process::id();
+    tree::kill_all(|| {
+        let all = processes();
+        let living = all.values().filter(|one| !one.zombie && one.pid != own && !is_ancestor(one.pid, own, &all));
+        living.filter(|one| proc::has_entry(one.pid, entry.as_ref())).copied().collect()
+    })
+}
+
+/// The process with this number and this beginning, if it still lives; never another that has its number now.
+///
+/// # Errors
+/// Descriptors are used up.
+pub fn reopen(pid: u32, started: u64) -> io::Result<Option<OwnedFd>> {
+    let pidfd = match process::open(pid) {
+        Ok(pidfd) => pidfd,
+        Err(gone) if matches!(gone.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // What the descriptor means is fixed by now: the beginning says whether it is the one that is meant.
+    let same = Process::read(pid).is_some_and(|now| now.started == started && !now.zombie);
+    Ok(same.then_some(pidfd))
+}
+
+fn processes() -> BTreeMap<u32, Process> {
+    proc::pids().into_iter().filter_map(|pid| Some((pid, Process::read(pid)?))).collect()
+}
+
+fn is_spared(one: &Process, all: &BTreeMap<u32, Process>, spared: &[u32], entries: &[String]) -> bool {
+    let own = std::process::id();
+    let near = |pid: u32| pid == own || spared.contains(&pid);
+    let theirs = |one: &Process| near(one.pid) || spared.contains(&one.session);
+    one.zombie
+        || theirs(one)
+        || is_ancestor(one.pid, own, all)
+        || entries.iter().any(|entry| proc::has_entry(one.pid, entry.as_ref()))
+        || lineage(one.parent, all).any(|ancestor| theirs(&ancestor))
+}
+
+fn is_ancestor(pid: u32, of: u32, all: &BTreeMap<u32, Process>) -> bool {
+    lineage(of, all).any(|one| one.pid == pid)
+}
+
+/// A process, its parent, and so on upward.
+fn lineage(pid: u32, all: &BTreeMap<u32, Process>) -> impl Iterator<Item = Process> {
+    // Pids that were read at different moments could in theory form a ring.
+    std::iter::successors(all.get(&pid).copied(), |one| all.get(&one.parent).copied()).take(all.len())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_found_in_each_kind_of_hierarchy() {
+        let unified = Unit::parse("0::/system.slice/landlord.service/master\n").unwrap();
+        assert_eq!(unified.path, "/system.slice/landlord.service");
+        let hybrid = "12:pids:/x\n1:name=systemd:/system.slice/landlord.service\n0::/\n";
+        let old = Unit::parse(hybrid).unwrap();
+        assert_eq!((old.hierarchy.as_str(), old.path.as_str()), ("name=systemd", "/system.slice/landlord.service"));
+        assert_eq!(Unit::parse("0::/user.slice\n"), None);
+        assert_eq!(Unit::parse(""), None);
+
+        for (text, inside) in [
+            ("0::/system.slice/landlord.service", true),
+            ("0::/system.slice/landlord.service/t-acme", true),
+            ("0::/system.slice/landlord.service/.control", false),
+            ("0::/system.slice/landlord.service2", false),
+            ("0::/system.slice", false),
+            ("1:name=systemd:/system.slice/landlord.service", false),
+        ] {
+            assert_eq!(unified.holds_one(text), inside, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_used_again_is_another_process() {
+        let own = Process::read(std::process::id()).unwrap();
+        assert!(reopen(own.pid, own.started).unwrap().is_some());
+        assert!(reopen(own.pid, own.started - 1).unwrap().is_none(), "it began at another time");
+        assert!(reopen(u32::MAX >> 1, own.started).unwrap().is_none());
+    }
+
+    #[test]
+    fn outside_a_unit_nobody_is_killed_by_cgroup() {
+        assert!(!is_ours(), "tests are no unit");
+        assert_eq!(kill_others(&[], &[]).unwrap(), 0);
+    }
+}
