@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 # shellcheck disable=SC2034  # the other scripts use it
 target="${CARGO_TARGET_DIR:-target}"
 

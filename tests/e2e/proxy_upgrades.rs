@@ -144,9 +144,10 @@ async fn a_new_proxy_that_dies_or_is_silent_changes_nothing() {
     crowd.wait_answered(5);
 
     let began = Instant::now();
-    let (upgrade, silent) = upgrade_to_a_stopped_one(&landlord, &mut proxy);
+    let (mut upgrade, silent) = upgrade_to_a_stopped_one(&landlord, &mut proxy);
     // While one is on its way and silent, deploys go on.
     landlord.landlord(&["restart", "acme"]).expect(0);
+    assert!(upgrade.try_wait().expect("a child of ours").is_none(), "the deploy did not wait for it");
     let (code, said) = end_of(upgrade);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("nothing has changed") && said.contains("10 s"), "{said}");

@@ -16,6 +16,7 @@
 pub mod binaries;
 pub mod client;
 pub mod hostile;
+pub mod installation;
 mod landlord;
 pub mod machine;
 mod output;

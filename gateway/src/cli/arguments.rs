@@ -91,6 +91,20 @@ pub(super) enum Verb {
         #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
         lines: usize,
     },
+    /// Tell what this machine gives, what landlord does with it, and how to get the rest
+    #[command(long_about = help::DOCTOR)]
+    Doctor {
+        /// A JSON array instead of text for people
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write shell completions and the manual's pages; for installations
+    #[command(hide = true)]
+    Generate {
+        /// Where `completions/` and `man/` are to be
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// What a tenant's systemd unit runs
     #[command(hide = true)]
     Unit {
@@ -196,7 +210,7 @@ mod tests {
     #[test]
     fn help_names_every_verb_and_no_role() {
         let help = Arguments::command().render_long_help().to_string();
-        for verb in ["run", "check", "status", "start", "stop", "restart", "reload", "upgrade", "logs"] {
+        for verb in ["run", "check", "status", "start", "stop", "restart", "reload", "upgrade", "logs", "doctor"] {
             assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb}\n{help}");
         }
         assert!(!help.contains("role"), "{help}");

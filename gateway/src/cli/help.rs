@@ -18,6 +18,7 @@ Examples:
   landlord check && landlord reload     before and after an edit; reload is only for the impatient
   landlord status --watch               what everybody is doing
   landlord logs acme -f                 what its worker writes
+  landlord doctor                       what this machine gives, and what is missing
   landlord status --json | jq -r '.[] | select(.state != \"running\") | .name'
 
 Files:
@@ -113,3 +114,15 @@ Show what a tenant's worker wrote.
 
 Reads <state>/logs/NAME.log and the rotated files beside it; needs no running landlord. On a terminal, what could move the \
 cursor is made visible instead.";
+
+pub(super) const DOCTOR: &str = "\
+Tell what this machine gives, what landlord therefore does or does not do, and how to get the rest.
+
+Looks at the settings, the kernel, systemd, the addresses to listen on and who has them, users, limits, disk, memory and \
+clock. Needs no root, no landlord.toml and no running landlord, and changes nothing; root sees more, and what a service \
+will find.
+
+ok: as it should be. note: good to know. warning: less than there could be. problem: landlord does not run like this, or \
+not for long. Code 0 when nothing is a problem, 1 when something is.
+
+With --json an array, one object a finding: name, level (ok, note, warning, problem), found, means, remedy (or null).";

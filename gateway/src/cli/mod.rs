@@ -4,12 +4,15 @@ mod arguments;
 mod check;
 mod client;
 mod diary;
+mod doctor;
 mod exit;
 mod follow;
+mod generate;
 mod help;
 mod logs;
 mod order;
 mod out;
+mod pages;
 mod roles;
 mod run;
 mod status;
@@ -69,6 +72,8 @@ pub fn main() -> ExitCode {
         Verb::Logs { name, access, follow, lines } => {
             with_gateway(config, |it| logs::logs(it, name.as_ref(), access, follow, lines))
         }
+        Verb::Doctor { json } => doctor::doctor(config, json),
+        Verb::Generate { folder } => generate::generate(&folder),
         Verb::Unit { order: UnitOrder::Start { name } } => with_gateway(config, |it| unit::start(it, &name)),
         Verb::Unit { order: UnitOrder::Stop { name } } => with_gateway(config, |it| unit::stop(it, &name)),
         Verb::Role(role) => roles::play(role),

@@ -230,6 +230,19 @@ globex-industries  failed   https://globex-industries.localhost:8443  workspace 
     }
 
     #[test]
+    fn older_proxies_are_told_of_with_what_they_have_left() {
+        let shown = |counts: &[Option<u64>]| {
+            let older = counts.iter().map(|connections| Draining { pid: 1, connections: *connections }).collect();
+            let gateway = Started { draining: older, ..status().gateway };
+            draw(&Status { tenants: Vec::new(), rejected: Vec::new(), notices: Vec::new(), gateway }, None, false)
+        };
+        assert!(!shown(&[]).contains("proxy"));
+        assert!(shown(&[Some(1)]).ends_with("\n1 older proxy ends its last connection\n"));
+        assert!(shown(&[Some(5), Some(7)]).ends_with("\n2 older proxies end their last 12 connections\n"));
+        assert!(shown(&[Some(5), None]).ends_with("\n2 older proxies end their last connections\n"));
+    }
+
+    #[test]
     fn a_reason_is_cut_at_the_terminals_edge() {
         let drawn = draw(&status(), Some(140), false);
         let longest = drawn.lines().map(|line| line.chars().count()).max();

@@ -158,6 +158,8 @@ impl<A> Succession<A> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{
         Action::{Kill, Promote, Start, Wait},
         Event::{Ask, Close, Draining, Ended, Ready},
@@ -243,6 +245,80 @@ mod tests {
         ]);
         assert_eq!(machine.askers(), [3]);
         assert!(!machine.is_waiting());
+    }
+
+    /// An owner that does what it is told; chance decides what happens to it.
+    #[derive(Default)]
+    struct Owner {
+        machine: Succession<u32>,
+        next: bool,
+        draining: usize,
+        asked: u32,
+        answered: Vec<u32>,
+        closed: bool,
+    }
+
+    impl Owner {
+        fn feed(&mut self, event: Event<u32>) {
+            for action in self.machine.on(event) {
+                match action {
+                    Wait => assert!(self.draining >= MOST_DRAINING, "there was room"),
+                    Start => {
+                        assert!(!self.next && !self.closed && self.draining < MOST_DRAINING);
+                        self.next = true;
+                    }
+                    Promote => {
+                        assert!(std::mem::take(&mut self.next), "nobody to promote");
+                        self.draining += 1;
+                    }
+                    Kill => assert!(self.next),
+                    Action::Answer { askers, .. } => self.answered.extend(askers),
+                }
+            }
+            assert!(self.draining <= MOST_DRAINING);
+        }
+
+        fn happen(&mut self, chance: u8) {
+            match chance % 8 {
+                0..=2 => {
+                    self.asked += 1;
+                    self.feed(Ask(self.asked));
+                }
+                3 | 4 if self.next => {
+                    self.feed(Ready);
+                    self.feed(Draining(self.draining));
+                }
+                5 if self.next => {
+                    self.next = false;
+                    self.feed(ended("why"));
+                }
+                6 if self.draining > 0 => {
+                    self.draining -= 1;
+                    self.feed(Draining(self.draining));
+                }
+                7 if chance == 255 => {
+                    self.feed(close());
+                    self.closed = true;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn everybody_is_answered_once_and_no_more_than_four_drain(chances in prop::collection::vec(any::<u8>(), 1..200)) {
+            let mut owner = Owner::default();
+            chances.into_iter().for_each(|chance| owner.happen(chance));
+            // Then all goes well.
+            for _ in 0..1000 {
+                owner.happen(3);
+                owner.happen(6);
+            }
+            let mut answered = owner.answered.clone();
+            answered.sort_unstable();
+            prop_assert_eq!(answered, (1..=owner.asked).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -301,7 +301,7 @@ impl House {
         if read.http != self.gateway.http {
             tracing::info!("[http] changed: a new proxy takes over, which has it from its start");
             self.gateway.http = read.http;
-            self.replace_proxy(None);
+            self.outdated = true;
         }
         let now = &mut self.gateway;
         now.apps = read.apps;

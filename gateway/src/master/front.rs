@@ -85,8 +85,8 @@ impl House {
                 if started {
                     self.proxies.accord.on_applied(number, epoch);
                     self.on_applied();
-                } else if epoch == self.epoch {
-                    self.let_accept(number);
+                } else {
+                    self.let_accept(number, epoch);
                 }
             }
             FromProxy::Idle { generation } => {
@@ -110,10 +110,11 @@ impl House {
         }
     }
 
-    /// The next proxy routes by the newest table: it may accept, and counts from now on.
-    fn let_accept(&mut self, number: u32) {
+    /// The next proxy follows: it may accept, and counts from now on. A newer table may be on its way to it; it reads that one
+    /// before this `Start`, so it never routes by what others have left behind.
+    fn let_accept(&mut self, number: u32, applied: u64) {
         let now = self.now();
-        self.proxies.accord.join(number, self.epoch, self.epoch, now);
+        self.proxies.accord.join(number, self.epoch, applied, now);
         self.proxies.alone = None;
         if let Some(proxy) = self.proxies.get_mut(number) {
             proxy.facts.started = true;
@@ -172,7 +173,9 @@ impl House {
     /// Nothing is left of the next proxy, which never took over.
     pub(super) fn on_next_stopped(&mut self) {
         if let Some(next) = self.proxies.next.take() {
-            let reason = format!("the new proxy did not start: {}", next.role.worker.view().reason);
+            let why = next.role.worker.view().reason;
+            let reason =
+                format!("the new proxy did not take over: {why}; its last words, if any, are in landlord's log");
             self.on_succession(succession::Event::Ended { reason });
         }
     }

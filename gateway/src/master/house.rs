@@ -101,6 +101,8 @@ pub(super) struct House {
     pub(super) unpublished: bool,
     /// The set of hosts changed since the last certificates.
     pub(super) uncertified: bool,
+    /// Settings that a proxy has from its start changed since the newest was started.
+    pub(super) outdated: bool,
     pub(super) rejected: Vec<Rejection>,
     /// The last sentence about a tenant that could not be let in, so that it is logged once.
     pub(super) outside: Option<String>,
@@ -216,6 +218,7 @@ impl House {
             epoch: 0,
             unpublished: true,
             uncertified: true,
+            outdated: false,
             rejected: Vec::new(),
             outside: None,
             looked: false,
@@ -304,7 +307,7 @@ impl House {
                 self.begin_reload();
                 // What is wrong with the files is told by `status`; the proxy is another one all the same.
                 let _ = self.reload(false);
-                self.replace_proxy(None);
+                self.outdated = true;
             }
             Event::Child => self.reap_strangers(),
             Event::Exited { who, attempt, exit, report } => self.on_exit(who, attempt, exit, report),
@@ -322,6 +325,9 @@ impl House {
                 self.on_tenant(&name, event);
             }
             self.start_queued();
+            if std::mem::take(&mut self.outdated) {
+                self.replace_proxy(None);
+            }
             self.publish();
             let stepped = self.proceed_with_farewell();
             if self.inbox.is_empty() && !stepped {

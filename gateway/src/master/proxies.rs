@@ -98,7 +98,11 @@ impl Proxies {
         let before = std::mem::replace(&mut self.newest, next);
         if before.role.child.is_some() {
             before.role.send(ToProxy::Retire, Vec::new());
+            let sound = matches!(before.role.worker.phase(), Phase::Starting | Phase::Running);
             self.older.push(before);
+            if !sound && let Some(before) = self.older.last_mut() {
+                before.condemn("it was being ended already");
+            }
         }
     }
 

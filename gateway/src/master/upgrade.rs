@@ -72,7 +72,6 @@ impl House {
                             Err(reason) => asker.done(false, format!("nothing has changed: {reason}")),
                         }
                     }
-                    self.end_reload();
                 }
             }
         }

@@ -98,6 +98,21 @@ pub fn nonblocking(socket: impl AsFd) -> io::Result<OwnedFd> {
     Ok(copy)
 }
 
+/// Whether [`public`] would get this address now. Binds it for a moment and never listens.
+///
+/// # Errors
+/// As [`public`].
+pub fn may_listen(addr: SocketAddr) -> Result<(), ListenError> {
+    let open = |domain| Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
+    match bound(addr, false, open) {
+        Err(error) if is_v6_any(addr) && has_no_v6(&error) => {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
+            bound(v4, false, open).map(drop).map_err(|error| explain(v4, error))
+        }
+        bound => bound.map(drop).map_err(|error| explain(addr, error)),
+    }
+}
+
 /// A listening socket of a worker on `127.0.0.1:port`; blocking, as the systemd protocol has it; close-on-exec.
 pub fn worker_tcp(port: u16) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;

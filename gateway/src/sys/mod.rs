@@ -7,6 +7,7 @@ pub mod files;
 pub mod identity;
 pub mod journal;
 pub mod listen;
+pub mod machine;
 pub mod memfd;
 pub mod notify;
 pub mod packet;

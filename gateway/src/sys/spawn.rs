@@ -270,7 +270,10 @@ fn await_reaped(pidfd: &OwnedFd) -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::io::{Read, Write};
+    use std::{
+        io::{Read, Write},
+        os::fd::AsFd,
+    };
 
     use nix::sys::signal::Signal;
 
@@ -361,6 +364,16 @@ mod tests {
         let (text, exit) = output(wanted).await;
         assert!(exit.success());
         assert!(text.contains("this_binary_is_the_one_that_runs: test"), "{text}");
+    }
+
+    #[test]
+    fn this_binary_is_known_by_its_inode() {
+        let ours = File::open("/proc/self/exe").unwrap();
+        assert!(is_this_binary(ours.as_fd()).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("landlord");
+        std::fs::copy("/proc/self/exe", &copy).unwrap();
+        assert!(!is_this_binary(File::open(copy).unwrap().as_fd()).unwrap(), "the same bytes are another program");
     }
 
     #[test]

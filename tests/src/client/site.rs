@@ -57,20 +57,33 @@ impl Site {
 
     /// A TLS connection with this host as its SNI.
     pub async fn tls(&self, alpn: Alpn) -> Result<TlsStream<TcpStream>> {
+        self.tls_with(self.config(alpn)).await
+    }
+
+    fn config(&self, alpn: Alpn) -> Arc<ClientConfig> {
         let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("the provider has every protocol version")
             .with_root_certificates(Arc::clone(&self.trust))
             .with_no_client_auth();
         config.alpn_protocols = alpn.protocols();
-        self.tls_with(Arc::new(config)).await
+        Arc::new(config)
     }
 
     /// A TLS connection with settings of the test's own: session resumption, no SNI, old versions.
     pub async fn tls_with(&self, config: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
-        let name = ServerName::try_from(self.host.clone()).expect("a host name");
+        self.tls_over(self.connect().await?, config).await
+    }
+
+    /// A TCP connection, as it stands in the kernel's queue until somebody accepts it.
+    pub async fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(self.address).await.map_err(ClientError::Connect)?;
         stream.set_nodelay(true).map_err(ClientError::Connect)?;
+        Ok(stream)
+    }
+
+    async fn tls_over(&self, stream: TcpStream, config: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(self.host.clone()).expect("a host name");
         bounded("TLS handshake", async {
             TlsConnector::from(config).connect(name, stream).await.map_err(ClientError::Tls)
         })
@@ -80,6 +93,11 @@ impl Site {
     /// An HTTP/1.1 connection, to be written byte for byte.
     pub async fn h1(&self) -> Result<Raw> {
         Ok(Raw::over(self.tls(Alpn::Http1).await?))
+    }
+
+    /// The same over a connection that is there already.
+    pub async fn h1_over(&self, stream: TcpStream) -> Result<Raw> {
+        Ok(Raw::over(self.tls_over(stream, self.config(Alpn::Http1)).await?))
     }
 
     /// An HTTP/2 connection.

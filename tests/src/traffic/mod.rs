@@ -50,22 +50,29 @@ pub struct Load {
     pub path: String,
     /// Bytes of a body to send along (POST), which begins with the request's id; 0 is a GET.
     pub body: usize,
+    /// Kept connections rest between two requests: some hardly, some for nearly so long, none for longer.
+    pub rest: Option<Duration>,
 }
 
 impl Load {
     /// GETs of the scripted worker's `/id/ID`.
     pub fn new(kind: Kind, rate: u32) -> Self {
-        Self { kind, rate, path: "/id/{id}".into(), body: 0 }
+        Self { kind, rate, path: "/id/{id}".into(), body: 0, rest: None }
     }
 
     /// POSTs whose body of so many bytes must come back.
     pub fn uploads(kind: Kind, rate: u32, body: usize) -> Self {
-        Self { kind, rate, path: "/echo?{id}".into(), body }
+        Self { kind, rate, path: "/echo?{id}".into(), body, rest: None }
     }
 
     /// GETs that take the worker so long, so that some are in flight whenever something happens.
     pub fn slow(kind: Kind, rate: u32, ms: u32) -> Self {
-        Self { kind, rate, path: format!("/slow/{ms}"), body: 0 }
+        Self { kind, rate, path: format!("/slow/{ms}"), body: 0, rest: None }
+    }
+
+    /// On connections of their own that rest for up to so long between two requests, HTTP/2 as well.
+    pub fn resting(self, rest: Duration) -> Self {
+        Self { rest: Some(rest), ..self }
     }
 }
 
@@ -161,7 +168,7 @@ impl Drop for Traffic {
 
 impl Shared {
     async fn run(self: &Arc<Self>, site: Site, load: Load) {
-        let visitors = Arc::new(Visitors::new(site, load.kind));
+        let visitors = Arc::new(Visitors::new(site, load.kind, load.rest));
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / load.rate);
         // A tick that was late is made up for: the rate is constant whatever the machine does.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

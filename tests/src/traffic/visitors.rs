@@ -1,8 +1,12 @@
 //! The connections of a crowd.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Mutex as AsyncMutex;
@@ -21,22 +25,39 @@ pub(super) struct Visitors {
     idle: Mutex<Vec<Raw>>,
     multiplexed: [AsyncMutex<Option<Http2>>; CONNECTIONS],
     turn: AtomicUsize,
+    rest: Option<Duration>,
+    /// Since when each rests, the one that has for longest first.
+    resting: Mutex<VecDeque<(Instant, Kept)>>,
 }
 
+/// A connection that one request at a time has for itself.
+enum Kept {
+    Http1(Raw),
+    Http2(Http2),
+}
+
+/// Into so many lengths the rests of connections are graded.
+const GRADES: usize = 8;
+
 impl Visitors {
-    pub(super) fn new(site: Site, kind: Kind) -> Self {
+    pub(super) fn new(site: Site, kind: Kind, rest: Option<Duration>) -> Self {
         Self {
             site,
             kind,
             idle: Mutex::new(Vec::new()),
             multiplexed: [const { AsyncMutex::const_new(None) }; CONNECTIONS],
             turn: AtomicUsize::new(0),
+            rest,
+            resting: Mutex::new(VecDeque::new()),
         }
     }
 
     /// A GET; with a body, a POST.
     pub(super) async fn ask(&self, path: &str, body: Vec<u8>) -> Result<Response> {
         let method = if body.is_empty() { "GET" } else { "POST" };
+        if let Some(rest) = self.rest {
+            return self.rested(rest, method, path, body).await;
+        }
         match self.kind {
             Kind::NewConnection => self.site.request(method, path, &[("Connection", "close")], &body).await,
             Kind::KeepAlive => self.keep_alive(method, path, &body).await,
@@ -60,6 +81,45 @@ impl Visitors {
             self.idle.lock().expect("no visitor panics").push(raw);
         }
         Ok(answer)
+    }
+
+    async fn rested(&self, rest: Duration, method: &str, path: &str, body: Vec<u8>) -> Result<Response> {
+        let connection = match self.wake_one(rest) {
+            // What its client has been told before it asks is no loss of a request.
+            Some(Kept::Http2(connection)) if !connection.usable().await => Kept::Http2(self.site.h2().await?),
+            Some(kept) => kept,
+            None if self.kind == Kind::Http2 => Kept::Http2(self.site.h2().await?),
+            None => Kept::Http1(self.site.h1().await?),
+        };
+        let (answer, connection) = match connection {
+            Kept::Http1(mut raw) => {
+                raw.send(self.site.message(method, path, &[], &body)).await?;
+                let answer = raw.response().await?;
+                let kept = (!answer.head.lists("connection", "close")).then_some(Kept::Http1(raw));
+                (answer, kept)
+            }
+            Kept::Http2(connection) => {
+                let request = connection.request(method, path).body(()).expect("a request");
+                (connection.send(request, body.into()).await?, Some(Kept::Http2(connection)))
+            }
+        };
+        if let Some(connection) = connection {
+            self.resting.lock().expect("no visitor panics").push_back((Instant::now(), connection));
+        }
+        Ok(answer)
+    }
+
+    /// One that has rested for as long as it is this request's turn to want; `None`: a new one is wanted.
+    fn wake_one(&self, rest: Duration) -> Option<Kept> {
+        let grade = self.turn.fetch_add(1, Ordering::Relaxed) % GRADES;
+        let wanted = rest * u32::try_from(grade).expect("a small number") / GRADES as u32;
+        let mut resting = self.resting.lock().expect("no visitor panics");
+        // Nobody uses these again: their clients close them.
+        while resting.front().is_some_and(|(since, _)| since.elapsed() >= rest) {
+            resting.pop_front();
+        }
+        let longest = resting.front()?.0.elapsed();
+        if longest < wanted { None } else { resting.pop_front().map(|(_, connection)| connection) }
     }
 
     async fn multiplexed(&self) -> Result<Http2> {

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::{millis, rules::Ledger};
+use super::{Planned, millis, rules::Ledger};
 use crate::{
     machine::{
         Now,
         backoff::SplitMix64,
-        tenant::{Action, Event, Task, Tenant},
+        tenant::{Action, Event, Memory, Task, Tenant, Wish},
         worker,
     },
     model::GenerationId,
@@ -35,6 +35,8 @@ pub(super) enum Fact {
     Applied { revision: u64 },
     /// What was in flight behind a closed gate has ended.
     Idle { generation: GenerationId },
+    /// Another master takes over from one that died.
+    Recalled,
 }
 
 /// A process of ours, and those that it left behind.
@@ -59,57 +61,127 @@ pub(super) struct House {
     pub(super) ports: BTreeSet<GenerationId>,
     pub(super) task: Option<(GenerationId, Task)>,
     pub(super) ledger: Ledger,
+    /// What the files say.
+    pub(super) files: Option<Wish>,
+    /// What was written down last.
+    pub(super) memory: Memory,
+    pub(super) seed: u64,
+    /// Counts masters.
+    pub(super) life: u64,
+    pub(super) dead: bool,
+    /// The master may die.
+    pub(super) mortal: bool,
+    /// The new master has not told what is wanted yet.
+    pub(super) unwished: bool,
     traced: bool,
 }
 
-type Consequences = Vec<(Duration, Fact)>;
+pub(super) type Consequences = Vec<(Duration, Fact)>;
 
 impl House {
     pub(super) fn new(nth: u64, seed: u64, traced: bool) -> Self {
+        let tenant = Tenant::new(format!("t{nth}").parse().unwrap(), seed);
         Self {
-            tenant: Tenant::new(format!("t{nth}").parse().unwrap(), seed),
+            memory: tenant.memory(),
+            tenant,
             processes: BTreeMap::new(),
             spawning: BTreeMap::new(),
             ports: BTreeSet::new(),
             task: None,
             ledger: Ledger::default(),
+            files: None,
+            seed,
+            life: 0,
+            dead: false,
+            mortal: false,
+            unwished: false,
             traced,
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Now> {
-        self.tenant.deadline()
+        if self.dead { None } else { self.tenant.deadline() }
     }
 
     /// Lets something happen: what the world makes of it, what the machine says to it, and what follows later.
     pub(super) fn happen(
         &mut self,
-        fact: Fact,
+        (fact, life): Planned,
         now: Now,
         random: &mut SplitMix64,
         fresh: &mut dyn FnMut() -> GenerationId,
     ) -> Consequences {
         let mut later = Vec::new();
-        let Some(event) = self.event(fact, now, random, &mut later) else { return later };
+        if life.is_some_and(|life| life != self.life) && !fact.outlives_masters() {
+            return later;
+        }
+        if let Fact::Told(Event::Want(wish)) = &fact {
+            self.files = Some(wish.clone());
+        }
+        if let Fact::Recalled = fact {
+            for event in self.recall(now, random, &mut later) {
+                self.tell(event, now, random, fresh, &mut later);
+                if self.dead {
+                    break;
+                }
+            }
+        } else if self.dead {
+            self.unseen(fact, now, random, &mut later);
+        } else if let Some(event) = self.event(fact, now, random, &mut later) {
+            self.tell(event, now, random, fresh, &mut later);
+        }
+        later
+    }
+
+    /// Tells the machine, writes down what is to be remembered, and does what it says: unless the master dies over it.
+    fn tell(
+        &mut self,
+        event: Event,
+        now: Now,
+        random: &mut SplitMix64,
+        fresh: &mut dyn FnMut() -> GenerationId,
+        later: &mut Consequences,
+    ) {
         self.trace(now, &format_args!("<- {event:?}"));
-        self.ledger.before(&event, &self.tenant);
-        let actions = self.tenant.on(event.clone(), now, fresh);
+        let first = matches!(event, Event::Want(_)) && std::mem::take(&mut self.unwished);
+        if !first {
+            self.ledger.before(&event, &self.tenant);
+        }
+        let mut actions = self.tenant.on(event.clone(), now, fresh);
+        if first {
+            self.ledger.first(&actions, &self.tenant);
+        }
+        let dies = self.mortal && random.below(40) == 0;
+        if dies && random.below(3) == 0 {
+            self.trace(now, &"   the master dies before it writes anything down");
+            return self.die(random, later);
+        }
+        self.memory = self.tenant.memory();
+        self.ledger.written(&event);
+        if dies {
+            actions.truncate(random.below(actions.len() as u64 + 1) as usize);
+        }
         for action in actions {
             self.trace(now, &format_args!("   -> {action:?}"));
             self.holds_for(&action, now);
-            self.execute(action, random, &mut later);
+            self.execute(action, random, later);
+        }
+        if dies {
+            self.trace(now, &"   the master dies");
+            return self.die(random, later);
         }
         self.holds_always(&event);
-        later
     }
 
     /// What the machine is told of a fact, if anything.
     fn event(&mut self, fact: Fact, now: Now, random: &mut SplitMix64, later: &mut Consequences) -> Option<Event> {
         let of = |generation, event| Some(Event::Worker { generation, event });
         match fact {
+            Fact::Recalled => None,
             Fact::Told(event) => {
-                if let Event::TaskDone { .. } = event {
+                if let Event::TaskDone { generation, task, result } = &event {
                     self.task = None;
+                    self.ledger.done(*generation, *task, result.is_ok());
                 }
                 if let Event::Opened { generation } = event {
                     self.ports.insert(generation);
@@ -164,16 +236,21 @@ impl House {
                 of(generation, worker::Event::TreeGone { attempt })
             }
             Fact::Applied { revision } => {
-                let closed = self.ledger.applied(revision, now)?;
-                for generation in closed {
-                    // Most requests are short; some outlast every deadline.
-                    let most = if random.below(5) == 0 { 100_000 } else { 3000 };
-                    later.push((millis(random.below(most)), Fact::Idle { generation }));
-                }
-                Some(Event::Applied { revision })
+                self.apply(revision, now, random, later).then_some(Event::Applied { revision })
             }
             Fact::Idle { generation } => self.ledger.idle(generation).then_some(Event::Idle { generation }),
         }
+    }
+
+    /// Every proxy routes by a revision. Whether that is news.
+    pub(super) fn apply(&mut self, revision: u64, now: Now, random: &mut SplitMix64, later: &mut Consequences) -> bool {
+        let Some(closed) = self.ledger.applied(revision, now) else { return false };
+        for generation in closed {
+            // Most requests are short; some outlast every deadline.
+            let most = if random.below(5) == 0 { 100_000 } else { 3000 };
+            later.push((millis(random.below(most)), Fact::Idle { generation }));
+        }
+        true
     }
 
     fn execute(&mut self, action: Action, random: &mut SplitMix64, later: &mut Consequences) {
@@ -248,7 +325,7 @@ impl House {
     }
 
     /// The live process of an attempt.
-    fn process(&mut self, generation: GenerationId, attempt: u32) -> Option<&mut Process> {
+    pub(super) fn process(&mut self, generation: GenerationId, attempt: u32) -> Option<&mut Process> {
         self.processes.get_mut(&generation).filter(|process| process.attempt == attempt && process.alive)
     }
 
@@ -259,7 +336,7 @@ impl House {
     }
 
     #[allow(clippy::print_stderr, reason = "the history of a seed that broke a rule")]
-    fn trace(&self, now: Now, line: &std::fmt::Arguments<'_>) {
+    pub(super) fn trace(&self, now: Now, line: &dyn std::fmt::Display) {
         if self.traced {
             eprintln!("{:>9.3} {} {line}", now.0.as_secs_f64(), self.tenant.name());
         }

@@ -1,5 +1,6 @@
 //! A seeded world around tenants: processes that start slowly, crash, hang, are deaf to signals and leave children behind;
-//! proxies that apply late; ports that run out; tasks that fail; and people who change their minds. No clock but its own.
+//! proxies that apply late; ports that run out; tasks that fail; people who change their minds; and masters that die at any
+//! instant, by themselves or with everything else. No clock but its own.
 //!
 //! Every event is followed by a look at the rules (`rules.rs`). A seed that breaks one is printed with its whole history;
 //! `LANDLORD_SEED=n cargo test -p landlord machine::simulator` runs it alone.
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::model::{Digest, GenerationId, Strategy};
 
+mod death;
 mod house;
 mod rules;
 
@@ -38,11 +40,16 @@ struct World {
     now: Now,
     /// What is to happen: when, in which order, in whose house.
     agenda: BinaryHeap<Reverse<(Now, u64, usize)>>,
-    facts: Vec<Option<Fact>>,
+    facts: Vec<Option<Planned>>,
+    /// Masters die here.
+    mortal: bool,
     houses: Vec<House>,
     generations: u64,
     events: usize,
 }
+
+/// A fact to come, and the life of the master in which it came about. `None`: it has nothing to do with masters.
+type Planned = (Fact, Option<u64>);
 
 /// A span of milliseconds.
 fn millis(millis: u64) -> Duration {
@@ -52,12 +59,14 @@ fn millis(millis: u64) -> Duration {
 impl World {
     fn new(seed: u64, traced: bool) -> Self {
         let mut random = SplitMix64::new(seed);
+        let mortal = random.below(2) == 0;
         let houses = (0..1 + random.below(3)).map(|nth| House::new(nth, random.draw(), traced)).collect();
         let mut world = Self {
             random,
             now: Now::default(),
             agenda: BinaryHeap::new(),
             facts: Vec::new(),
+            mortal,
             houses,
             generations: 0,
             events: 0,
@@ -68,7 +77,7 @@ impl World {
                 // Now and then someone is in a hurry.
                 while {
                     let request = world.request();
-                    world.plan(nth, at, Fact::Told(request));
+                    world.plan(nth, at, Fact::Told(request), None);
                     world.random.below(3) == 0
                 } {
                     let most = if world.random.below(2) == 0 { 50 } else { 10_000 };
@@ -107,9 +116,9 @@ impl World {
         }
     }
 
-    fn plan(&mut self, house: usize, at: Now, fact: Fact) {
+    fn plan(&mut self, house: usize, at: Now, fact: Fact, life: Option<u64>) {
         self.agenda.push(Reverse((at, self.facts.len() as u64, house)));
-        self.facts.push(Some(fact));
+        self.facts.push(Some((fact, life)));
     }
 
     /// Everything up to `end`.
@@ -123,29 +132,31 @@ impl World {
             standing = if at > self.now { 0 } else { standing + 1 };
             assert!(standing < 100, "time stands still at {:?}", self.now);
             self.now = self.now.max(at);
-            let (nth, fact) = match timer {
-                Some((_, nth)) => (nth, Fact::Told(Event::Timer)),
+            let (nth, planned) = match timer {
+                Some((_, nth)) => (nth, (Fact::Told(Event::Timer), None)),
                 None => {
                     let Reverse((_, number, nth)) = self.agenda.pop().unwrap();
                     (nth, self.facts[number as usize].take().unwrap())
                 }
             };
-            self.happen(nth, fact);
+            self.happen(nth, planned);
         }
         self.now = end;
     }
 
-    fn happen(&mut self, nth: usize, fact: Fact) {
+    fn happen(&mut self, nth: usize, planned: Planned) {
         self.events += 1;
         let now = self.now;
+        self.houses[nth].mortal = self.mortal && now < Now(millis(RESTLESS));
         let generations = &mut self.generations;
         let mut fresh = || {
             *generations += 1;
             GenerationId(*generations)
         };
-        let consequences = self.houses[nth].happen(fact, now, &mut self.random, &mut fresh);
+        let consequences = self.houses[nth].happen(planned, now, &mut self.random, &mut fresh);
         for (after, fact) in consequences {
-            self.plan(nth, now + after, fact);
+            let life = self.houses[nth].life;
+            self.plan(nth, now + after, fact, Some(life));
         }
     }
 
@@ -158,10 +169,11 @@ impl World {
         world.run_until(end);
         for house in &world.houses {
             house.holds_settled();
+            house.holds_converged();
         }
         for nth in 0..world.houses.len() {
             let reason = if world.random.below(2) == 0 { StopReason::Removed } else { StopReason::Operator };
-            world.happen(nth, Fact::Told(Event::Want(Wish::Stop { reason })));
+            world.happen(nth, (Fact::Told(Event::Want(Wish::Stop { reason })), None));
         }
         end = end + millis(PATIENCE);
         world.run_until(end);

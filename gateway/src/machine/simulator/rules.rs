@@ -9,7 +9,7 @@ use super::house::House;
 use crate::{
     machine::{
         Now,
-        tenant::{Action, Event, Route, StopReason, Task, Tenant, Wish},
+        tenant::{Action, Event, Route, State, StopReason, Task, Tenant, Wish},
         worker::{self, Phase},
     },
     model::{GenerationId, Serving, Strategy},
@@ -27,10 +27,13 @@ pub(super) enum Turn {
     CrashLooped,
     Gone,
     Doomed,
+    Died,
+    Mended,
+    BlackedOut,
 }
 
 /// All of them.
-pub(super) const TURNS: usize = 9;
+pub(super) const TURNS: usize = 12;
 
 /// What the rules need to remember of the past.
 #[derive(Default)]
@@ -48,6 +51,10 @@ pub(super) struct Ledger {
     /// Turns that this life has taken.
     pub(super) seen: BTreeSet<Turn>,
     newest: Option<GenerationId>,
+    /// A migration has begun on the data, with a copy to go back to, and no worker was healthy by it yet.
+    torn: Option<GenerationId>,
+    /// What a new master has to be told again: gates behind which nothing is in flight.
+    untold: BTreeSet<GenerationId>,
     requests: u64,
     settled: u64,
     gone: bool,
@@ -66,6 +73,47 @@ impl Ledger {
             self.requests += 1;
             self.gone &= *event == Event::Deploy;
         }
+    }
+
+    /// The first wish that a new master tells is a request or not, as the machine sees fit.
+    pub(super) fn first(&mut self, actions: &[Action], tenant: &Tenant) {
+        if tenant.busy() || actions.iter().any(|action| matches!(action, Action::Settled { .. })) {
+            self.requests += 1;
+            self.gone = false;
+        }
+    }
+
+    /// What came of a task.
+    pub(super) fn done(&mut self, generation: GenerationId, task: Task, well: bool) {
+        if task == Task::Restore && well && self.torn == Some(generation) {
+            self.torn = None;
+        }
+    }
+
+    /// What was told is known for good: a generation that was healthy has brought its migration to a good end.
+    pub(super) fn written(&mut self, event: &Event) {
+        if let Event::Worker { generation, event: worker::Event::Healthy { .. } } = event
+            && self.torn == Some(*generation)
+        {
+            self.torn = None;
+        }
+    }
+
+    /// Nobody is left who asked for anything; the proxies go on.
+    pub(super) fn died(&mut self) {
+        self.seen.insert(Turn::Died);
+        self.settled = self.requests;
+        self.untold = self.closed.iter().filter(|(_, (_, idle))| *idle).map(|(generation, _)| *generation).collect();
+    }
+
+    /// Nor do the proxies.
+    pub(super) fn blacked_out(&mut self) {
+        self.seen.insert(Turn::BlackedOut);
+        self.routes.clear();
+        self.applied = 0;
+        self.closed.clear();
+        self.drains.clear();
+        self.untold.clear();
     }
 
     /// A gate is not closed for a new generation's sake before every proxy knows the new one: there would be nowhere to go.
@@ -95,7 +143,8 @@ impl Ledger {
 
     /// A revision has reached every proxy: the gates that it closes, unless a newer one is there already.
     pub(super) fn applied(&mut self, revision: u64, now: Now) -> Option<Vec<GenerationId>> {
-        if revision <= self.applied {
+        // Proxies that are gone may have had it.
+        if revision <= self.applied || !self.routes.contains_key(&revision) {
             return None;
         }
         self.applied = revision;
@@ -103,9 +152,14 @@ impl Ledger {
         let shut: BTreeSet<GenerationId> =
             route.backends.iter().filter(|backend| !backend.open).map(|backend| backend.generation).collect();
         self.closed.retain(|generation, _| shut.contains(generation));
-        let fresh: Vec<GenerationId> =
-            shut.into_iter().filter(|generation| !self.closed.contains_key(generation)).collect();
-        self.closed.extend(fresh.iter().map(|generation| (*generation, (now, false))));
+        let again = std::mem::take(&mut self.untold);
+        let fresh: Vec<GenerationId> = shut
+            .into_iter()
+            .filter(|generation| !self.closed.contains_key(generation) || again.contains(generation))
+            .collect();
+        for generation in &fresh {
+            self.closed.entry(*generation).or_insert((now, false));
+        }
         self.routes = self.routes.split_off(&revision);
         Some(fresh)
     }
@@ -170,6 +224,8 @@ impl House {
             let done = self.ledger.migrated.contains(&generation) || self.ledger.served.contains(&generation);
             assert!(done, "a first start without its migration");
         }
+        let torn = self.ledger.torn;
+        assert!(torn.is_none_or(|torn| torn == generation), "{generation} on the data that {torn:?} has torn");
         let hold = |id: &GenerationId| self.tenant.plan(*id).is_some_and(|plan| plan.strategy == Strategy::Hold);
         if let Some(newest) = self.ledger.newest.filter(hold)
             && !self.ledger.served.contains(&newest)
@@ -210,16 +266,18 @@ impl House {
         let living: Vec<&GenerationId> = self.processes.keys().filter(|id| self.lives(**id)).collect();
         assert!(living.is_empty(), "{task:?} while {living:?} live");
         let ledger = &mut self.ledger;
+        assert!(task == Task::Restore || ledger.torn.is_none(), "{task:?} of what {:?} has torn", ledger.torn);
         match task {
             Task::Snapshot => assert!(ledger.snapshots.insert(generation), "two snapshots"),
             Task::Migrate => {
                 assert!(ledger.migrated.insert(generation), "migrated twice");
                 let kept = ledger.snapshots.contains(&generation);
                 assert!(kept || self.ports.len() == 1, "migrated without a snapshot, with a way back");
+                ledger.torn = kept.then_some(generation);
             }
             Task::Restore => {
                 assert!(ledger.snapshots.contains(&generation), "put back what was not kept");
-                ledger.seen.insert(Turn::PutBack);
+                ledger.seen.insert(if self.ports.contains(&generation) { Turn::PutBack } else { Turn::Mended });
             }
         }
     }
@@ -252,6 +310,21 @@ impl House {
         assert_eq!(self.ledger.settled, self.ledger.requests, "a request is still open: {:#?}", self.tenant);
     }
 
+    /// The machine wants what the files say; a visitor may have woken it.
+    pub(super) fn holds_converged(&self) {
+        let asleep = self.files == Some(Wish::Stop { reason: StopReason::Sleep });
+        assert!(asleep || self.tenant.wish() == self.files.as_ref(), "{:?} is wanted: {:#?}", self.files, self.tenant);
+        // What failed is tried again, or says why not.
+        let view = self.tenant.view();
+        if let Some(Wish::Run { plan }) = &self.files
+            && view.state == State::Running
+            && view.reason.is_empty()
+        {
+            let current = self.tenant.current().and_then(|current| self.tenant.plan(current));
+            assert!(current.is_some_and(|current| current.digest == plan.digest), "{:#?}", self.tenant);
+        }
+    }
+
     /// Nothing is left.
     pub(super) fn holds_stopped(&self) {
         let living: Vec<&GenerationId> = self.processes.keys().filter(|id| self.lives(**id)).collect();
@@ -263,7 +336,7 @@ impl House {
     }
 
     /// It, or what it left behind, or what is about to be.
-    fn lives(&self, generation: GenerationId) -> bool {
+    pub(super) fn lives(&self, generation: GenerationId) -> bool {
         self.spawning.contains_key(&generation)
             || self.processes.get(&generation).is_some_and(|process| process.alive || process.children)
     }

@@ -225,7 +225,11 @@ impl GenerationMemory {
         // Whatever awaits the proxies' word awaits it for the table that is sent next.
         let stage = match self.stage {
             Stage::Leaving { .. } => Stage::Leaving { revision: None },
-            Stage::Draining(draining) => Stage::Draining(Draining { revision: None, ..draining }),
+            Stage::Draining(draining) => {
+                // What was left of its time then is what is left now.
+                let timeout = draining.until.map_or(draining.timeout, |until| until.since(now));
+                Stage::Draining(Draining { revision: None, timeout, until: None, ..draining })
+            }
             stage => stage,
         };
         Generation { plan: self.plan, worker, stage, served: self.served, reopened: revision + 1 }

@@ -100,6 +100,24 @@ fn unhealthy(attempt: u32) -> Event {
 }
 
 #[test]
+fn what_was_tried_once_and_is_kept_up_comes_back() {
+    let once = Settings { exits_are_final: true, ..settings() };
+    let mut script = Script::with(once.clone());
+    script.then(Event::Start, &["spawn 1"]).then(Event::Spawned { pid: 100 }, &[]);
+    script.then(Event::Exited { attempt: 1, reason: "exit status 1".into() }, &["kill"]);
+    script.then(Event::TreeGone { attempt: 1 }, &["stopped"]);
+
+    let mut script = Script::with(once);
+    script.then(Event::Start, &["spawn 1"]).then(Event::Spawned { pid: 100 }, &[]);
+    script.then(Event::Healthy { attempt: 1 }, &["ready"]);
+    script.worker.keep_up(Duration::from_secs(3));
+    script.then(Event::Exited { attempt: 1, reason: "killed".into() }, &["not ready: killed", "kill"]);
+    script.then(Event::TreeGone { attempt: 1 }, &[]).time(&["spawn 2"]);
+    script.then(Event::Spawned { pid: 101 }, &[]).then(Event::Stop, &["stop"]);
+    assert_eq!(script.worker.deadline(), Some(script.now + Duration::from_secs(3)));
+}
+
+#[test]
 fn starts_serves_and_stops() {
     let mut script = Script::running();
     assert_eq!(script.worker.view().pid, Some(100));
