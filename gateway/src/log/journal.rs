@@ -139,15 +139,21 @@ impl Journal {
     }
 }
 
+impl Account {
+    /// Counts one entry. To be told soon, so that a burst is one sentence; later, when one was told just now.
+    fn lose(&mut self) {
+        self.lost += 1;
+        self.due.get_or_insert_with(|| Instant::now() + AGAIN);
+    }
+}
+
 impl State {
     /// Queues an entry, or counts it as lost.
     fn push(&mut self, tenant: &TenantName, entry: Entry) {
         let length = entry.bytes().len();
         let account = self.accounts.entry(tenant.clone()).or_default();
         if account.bytes + length > SHARE || self.bytes + length > ROOM {
-            account.lost += 1;
-            // Soon, so that a burst is told of in one sentence; later, when one was told just now.
-            account.due.get_or_insert_with(|| Instant::now() + AGAIN);
+            account.lose();
             return;
         }
         account.bytes += length;
@@ -161,12 +167,23 @@ impl State {
         for _ in 0..TURN {
             let Some((_, entry)) = self.queue.front() else { return Ok(false) };
             match self.writer.send(entry.bytes()) {
+                Ok(()) => self.pop(),
                 // What is never taken must not hold up all that comes behind it.
-                Ok(()) | Err(Refusal::Never(_)) => self.pop(),
+                Err(Refusal::Never(_)) => {
+                    self.count_first_as_lost();
+                    self.pop();
+                }
                 Err(refusal) => return Err(refusal),
             }
         }
         Ok(!self.queue.is_empty())
+    }
+
+    fn count_first_as_lost(&mut self) {
+        let account = self.queue.front().and_then(|(tenant, _)| self.accounts.get_mut(tenant));
+        if let Some(account) = account {
+            account.lose();
+        }
     }
 
     fn pop(&mut self) {

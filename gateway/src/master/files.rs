@@ -180,7 +180,8 @@ impl House {
                         tracing::error!(tenant = %name, %error, "its folder cannot be made");
                     }
                     seat.stopped = record.stopped;
-                    if let Some(torn) = self.torn.remove(&name) {
+                    // A life before has not ended its migration, nor put back what it did.
+                    if let Some(torn) = record.migrating {
                         seat.mend(torn);
                     }
                     self.vault.keep(super::vault::log(&name), &seat.output.0);

@@ -10,16 +10,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     plan::Place,
-    state_file::{self, Found},
+    state_file::{self, Found, Lasting},
 };
 use crate::{
     machine::{Now, tenant, worker},
     model::{Digest, GenerationId, Tenant, TenantName},
-    sys::{
-        self,
-        files::Signature,
-        process::Name,
-    },
+    sys::{self, files::Signature, process::Name},
 };
 
 /// The format of the files.
@@ -147,7 +143,8 @@ impl Fleet {
         self.written.clear();
         remove(&self.house);
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "json") {
+            // Also what a life that was cut short had half written.
+            if entry.path().extension().is_some_and(|extension| extension == "json" || extension == "tmp") {
                 remove(&entry.path());
             }
         }
@@ -158,12 +155,12 @@ impl Fleet {
     }
 
     fn write<T: Serialize>(&mut self, path: PathBuf, memory: &T) {
-        let written = state_file::encode(VERSION, memory).and_then(|bytes| {
-            if self.written.get(&path) == Some(&bytes) {
+        let written = serde_json::to_vec(memory).map_err(std::io::Error::from).and_then(|words| {
+            if self.written.get(&path) == Some(&words) {
                 return Ok(());
             }
-            sys::files::write_swiftly(&path, &bytes, 0o600)?;
-            self.written.insert(path.clone(), bytes);
+            state_file::write(&path, VERSION, memory, Lasting::UntilBoot)?;
+            self.written.insert(path.clone(), words);
             Ok(())
         });
         if let Err(error) = written {
@@ -174,7 +171,7 @@ impl Fleet {
     }
 }
 
-/// A file that is there and cannot be used is put aside, with a loud line.
+/// A file that is there and cannot be believed is put aside, with a loud line.
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     match state_file::read(path, VERSION) {
         Found::Good(memory) => Some(memory),
@@ -194,6 +191,8 @@ fn remove(path: &Path) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::machine::worker::Settings;
 
@@ -227,11 +226,12 @@ mod tests {
 
         for length in 0..whole.len() {
             std::fs::write(&file, &whole[..length]).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
             assert!(fleet.house().is_none(), "cut at {length}");
             assert!(!file.exists(), "put aside");
         }
-        std::fs::write(&file, String::from_utf8(whole).unwrap().replace("\"version\":1", "\"version\":2")).unwrap();
-        assert!(fleet.house().is_none());
+        std::fs::write(&file, String::from_utf8(whole).unwrap().replace("\"epoch\":7", "\"epoch\":6")).unwrap();
+        assert!(fleet.house().is_none(), "flipped");
         fleet.keep_house(&memory(8));
         fleet.clear();
         assert!(!file.exists());

@@ -87,8 +87,6 @@ pub(super) struct House {
     pub(super) vault: Vault,
     /// `NAME=value` in the environment of all that is started for tenants of this state, on this machine.
     pub(super) mark: String,
-    /// Tenants whose migration an earlier life could not end: the snapshot of that generation is put back first of all.
-    pub(super) torn: BTreeMap<TenantName, GenerationId>,
     pub(super) listeners: Vec<(ListenerKind, u32, OwnedFd)>,
     pub(super) cores: u32,
     pub(super) proxies: Proxies,
@@ -208,7 +206,6 @@ impl House {
             fleet,
             vault,
             mark,
-            torn: BTreeMap::new(),
             listeners,
             cores,
             proxies: Proxies::new(),

@@ -169,12 +169,8 @@ impl Proxy {
     fn recall(memory: ProxyMemory, now: Now) -> Self {
         let ProxyMemory { number, started, role } = memory;
         let worker = Worker::recall(settings(number, Pace::ROLE, false), role.worker, now);
-        let facts = Facts {
-            started,
-            ready: worker.phase() == Phase::Running,
-            heard: Some(Instant::now()),
-            ..Facts::default()
-        };
+        let facts =
+            Facts { started, ready: worker.phase() == Phase::Running, heard: Some(Instant::now()), ..Facts::default() };
         Self { number, role: Role::new(Post::Proxy(number), worker), facts }
     }
 

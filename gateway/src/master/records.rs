@@ -106,6 +106,14 @@ impl Records {
         self.all.insert(name.clone(), record);
     }
 
+    /// Notes the snapshot that has to be put back if we go no further; `None`: none has to.
+    pub(super) fn note_migration(&mut self, name: &TenantName, migrating: Option<GenerationId>) {
+        if self.all.get(name).is_some_and(|record| record.migrating != migrating) {
+            let record = Record { migrating, ..self.of(name) };
+            self.remember(name, record);
+        }
+    }
+
     /// Which present tenant owns which host.
     pub(super) fn owners(&self) -> BTreeMap<Host, TenantName> {
         let present = self.all.iter().filter(|(_, record)| record.present);

@@ -16,7 +16,7 @@ use crate::{
         tenant,
         worker::{self, Phase, Worker},
     },
-    model::{GenerationId, TenantName},
+    model::TenantName,
     sys,
     wire::{PROTOCOL, ToProxy},
 };
@@ -49,12 +49,12 @@ impl House {
         }
         let mut recalled = Vec::new();
         for (name, memory) in self.fleet.tenants() {
-            let torn = memory.machine.torn();
             match self.recall_seat(&name, memory) {
                 Ok(()) => recalled.push(name),
                 Err(reason) => {
                     tracing::error!(tenant = %name, reason, "its worker cannot be taken over: it is started anew");
-                    self.forget_past(&name, torn);
+                    // Let in anew by its file: nothing of its past may stay.
+                    self.fleet.forget(&name);
                 }
             }
         }
@@ -90,13 +90,9 @@ impl House {
         }
     }
 
-    /// The first life, or one after a clean end: nothing of an earlier one may live, and nothing of it counts but what a
-    /// migration has left half done.
+    /// The first life, or one after a clean end: nothing of an earlier one may live, and nothing of it counts.
     pub(super) fn clear_up(&mut self) {
         self.vault.forget_untaken();
-        for (name, memory) in self.fleet.tenants() {
-            self.torn.extend(memory.machine.torn().map(|torn| (name, torn)));
-        }
         self.end_strays();
         match sys::unit::kill_marked(&self.mark) {
             Ok(0) => {}
@@ -194,12 +190,6 @@ impl House {
         Ok(())
     }
 
-    /// A tenant that cannot be taken over is let in anew by its file: nothing of its past may stay.
-    fn forget_past(&mut self, name: &TenantName, torn: Option<GenerationId>) {
-        self.fleet.forget(name);
-        self.torn.extend(torn.map(|torn| (name.clone(), torn)));
-    }
-
     /// Ends whatever an earlier life has started and did not live to write down, and the commands that it had begun: what is
     /// no adopted role's, no adopted worker's, and of neither's making.
     fn end_strays(&mut self) {
@@ -230,10 +220,7 @@ impl House {
 }
 
 /// What a machine has to be told about the process that it remembers, or waits for.
-fn news(
-    (attempt, spawning, remembered): (u32, bool, bool),
-    found: Option<u32>,
-) -> Option<worker::Event> {
+fn news((attempt, spawning, remembered): (u32, bool, bool), found: Option<u32>) -> Option<worker::Event> {
     match (spawning, remembered, found) {
         (true, _, Some(pid)) => Some(worker::Event::Spawned { pid }),
         (true, _, None) => Some(worker::Event::SpawnFailed { reason: GONE.into() }),

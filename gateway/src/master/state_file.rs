@@ -27,7 +27,6 @@ pub(super) enum Found<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lasting {
     /// Until the next boot: it is in memory, or as good as.
-    #[allow(dead_code, reason = "what lives in <run> is written by it")]
     UntilBoot,
     /// It is on disk when the write returns.
     ForEver,
@@ -101,11 +100,7 @@ fn put_aside(path: &Path, reason: &str) {
     }
 }
 
-/// The bytes of a file that holds `record` in format `version`.
-///
-/// # Errors
-/// It has no JSON form.
-pub(super) fn encode<T: Serialize>(version: u32, record: &T) -> std::io::Result<Vec<u8>> {
+fn encode<T: Serialize>(version: u32, record: &T) -> std::io::Result<Vec<u8>> {
     let record = serde_json::value::to_raw_value(record)?;
     let sum = Some(sum(version, record.get()));
     Ok(serde_json::to_vec(&Envelope { version, sum, record: &record })?)

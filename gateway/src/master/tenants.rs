@@ -32,7 +32,9 @@ impl House {
         let actions = seat.machine.on(event, now, &mut || numbers.next());
         self.untold = true;
         // Before anything of it is done: whoever goes on from here must know what may have been done.
-        self.fleet.keep(name, &seat.memory());
+        let memory = seat.memory();
+        self.fleet.keep(name, &memory);
+        self.records.note_migration(name, memory.machine.torn());
         let acts = !actions.is_empty();
         for action in actions {
             self.act_for_tenant(name, action);

@@ -110,6 +110,8 @@ impl House {
                 continue;
             }
             assert!(self.ports.contains(&generation), "the port of generation {generation} is lost");
+            // A gate that was about to be closed has the time that its plan gave it then.
+            self.ledger.closing(generation, remembered.plan());
             let worker = remembered.worker();
             let attempt = worker.attempt();
             let lives = self.process(generation, attempt).map(|process| process.ready);
@@ -124,6 +126,9 @@ impl House {
                 }
             } else if worker.pid().is_some() && lives.is_none() {
                 facts.push(of(worker::Event::Exited { attempt, reason: "it is gone".into() }));
+            }
+            if let Some(process) = self.process(generation, attempt) {
+                process.stopping = worker.phase() == Phase::Stopping;
             }
             if lives == Some(true) && worker.phase() == Phase::Starting {
                 // Its health was told to the one who died, and has to be found again.

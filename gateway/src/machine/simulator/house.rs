@@ -49,6 +49,8 @@ pub(super) struct Process {
     pub(super) children: bool,
     /// It was said to be healthy.
     pub(super) ready: bool,
+    /// A master had it stopped before it died: what was right then may be said again.
+    pub(super) stopping: bool,
     deaf: bool,
 }
 
@@ -304,8 +306,8 @@ impl House {
 
     /// A process comes to life, with a fate.
     fn live(&mut self, generation: GenerationId, attempt: u32, random: &mut SplitMix64, later: &mut Consequences) {
-        let process =
-            Process { attempt, alive: true, children: random.below(4) == 0, ready: false, deaf: random.below(6) == 0 };
+        let (children, deaf) = (random.below(4) == 0, random.below(6) == 0);
+        let process = Process { attempt, alive: true, children, ready: false, stopping: false, deaf };
         self.processes.insert(generation, process);
         let slowest = if random.below(4) == 0 { 6000 } else { 500 };
         let start = random.below(slowest);

@@ -9,7 +9,7 @@ use super::house::House;
 use crate::{
     machine::{
         Now,
-        tenant::{Action, Event, Route, State, StopReason, Task, Tenant, Wish},
+        tenant::{Action, Event, RolloutPlan, Route, State, StopReason, Task, Tenant, Wish},
         worker::{self, Phase},
     },
     model::{GenerationId, Serving, Strategy},
@@ -104,6 +104,11 @@ impl Ledger {
         self.seen.insert(Turn::Died);
         self.settled = self.requests;
         self.untold = self.closed.iter().filter(|(_, (_, idle))| *idle).map(|(generation, _)| *generation).collect();
+    }
+
+    /// What a gate that is closed, or about to be, gives to requests in flight.
+    pub(super) fn closing(&mut self, generation: GenerationId, plan: &RolloutPlan) {
+        self.drains.entry(generation).or_insert(plan.drain_timeout);
     }
 
     /// Nor do the proxies.
@@ -241,7 +246,7 @@ impl House {
         let process = &self.processes[&generation];
         assert!(process.alive || self.tenant.worker(generation).is_some(), "a stop of nothing");
         let wanted_down = self.tenant.plan(generation).is_some() && !self.tenant.wants_up(generation);
-        if !(wanted_down && process.ready) {
+        if !(wanted_down && process.ready) || process.stopping {
             return;
         }
         let route = &self.ledger.routes[&self.ledger.applied];

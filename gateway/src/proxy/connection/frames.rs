@@ -15,11 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     events,
+    goodbye::{Goodbye, UNKNOWN},
     shield::read_scratch,
     watch::{Phase, Watch},
 };
 
 const PREFACE: usize = 24;
+/// From the type in a frame's header to its end.
+const TYPE_TO_PAYLOAD: usize = 6;
 
 /// Streams that a client may give up before their answers ended, beyond those that completed.
 pub(super) const RESETS: u32 = 80;
@@ -41,11 +44,17 @@ pub(super) struct Traffic {
     /// DATA frames that we sent in this period: each may be answered by two window updates.
     sent: Cell<u32>,
     flood: Cell<bool>,
+    pub(super) goodbye: Goodbye,
 }
 
 impl Traffic {
     pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { resets: Cell::new(RESETS), sent: Cell::new(0), flood: Cell::new(false) })
+        Rc::new(Self {
+            resets: Cell::new(RESETS),
+            sent: Cell::new(0),
+            flood: Cell::new(false),
+            goodbye: Goodbye::default(),
+        })
     }
 
     /// A stream has ended as it should.
@@ -88,6 +97,8 @@ pub(super) struct Scanner {
     block: Option<u32>,
     /// Something other than DATA began since the sweep was told what we wait for.
     renewed: bool,
+    /// Where in the bytes at hand the types of frames are that nobody is to understand.
+    hidden: Vec<usize>,
     counts: Counts,
     traffic: Rc<Traffic>,
 }
@@ -109,6 +120,7 @@ impl Scanner {
             kind: 0,
             block: None,
             renewed: false,
+            hidden: Vec::new(),
             counts: Counts::default(),
             traffic,
         }
@@ -132,6 +144,7 @@ impl Scanner {
             } else if self.payload > 0 {
                 let run = self.payload.min(left);
                 self.payload -= run;
+                self.traffic.goodbye.payload(&bytes[at..at + run]);
                 at += run;
             } else {
                 let run = (9 - self.header_len).min(left);
@@ -141,6 +154,11 @@ impl Scanner {
                 if self.header_len == 9 {
                     self.header_len = 0;
                     self.frame().map_err(|flood| (at, flood))?;
+                    // One whose type has passed already is not kept: it is no worse than what every other server does.
+                    let ping_answer = self.kind == 6 && self.header[4] & 1 != 0 && self.payload == 8;
+                    if ping_answer && at >= TYPE_TO_PAYLOAD && self.traffic.goodbye.answer() {
+                        self.hidden.push(at - TYPE_TO_PAYLOAD);
+                    }
                 }
             }
         }
@@ -184,6 +202,11 @@ impl Scanner {
         }
     }
 
+    /// No frame is half there.
+    fn is_between_frames(&self) -> bool {
+        self.phase() == Phase::Idle
+    }
+
     /// What the client owes us, if it has begun something.
     fn phase(&self) -> Phase {
         if self.preface > 0 {
@@ -212,6 +235,8 @@ pub(super) struct Frames<S> {
     watch: Arc<Watch>,
     client: IpAddr,
     period: std::time::Instant,
+    /// To be shown next, between two frames of the client.
+    put_in: Vec<u8>,
 }
 
 /// Over which the frames of one kind are counted.
@@ -219,18 +244,37 @@ const PERIOD: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl<S> Frames<S> {
     pub(super) fn new(io: S, watch: Arc<Watch>, client: IpAddr, traffic: Rc<Traffic>) -> Self {
-        Self { io, scanner: Scanner::new(traffic), watch, client, period: std::time::Instant::now() }
+        Self {
+            io,
+            scanner: Scanner::new(traffic),
+            watch,
+            client,
+            period: std::time::Instant::now(),
+            put_in: Vec::new(),
+        }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { io, scanner, watch, client, period } = self.get_mut();
+        let Self { io, scanner, watch, client, period, put_in } = self.get_mut();
         // After a flood nothing more is read: the connection is told so, and closed by our side.
         if scanner.traffic.is_flood() {
             return Poll::Pending;
         }
+        if scanner.is_between_frames()
+            && let Some(frame) = scanner.traffic.goodbye.take()
+        {
+            *put_in = frame.to_vec();
+        }
+        if !put_in.is_empty() {
+            let count = put_in.len().min(buf.remaining());
+            buf.put_slice(&put_in[..count]);
+            put_in.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
         let mut flood = None;
+        let start = buf.filled().len();
         let read = read_scratch(io, cx, buf.remaining(), |bytes| {
             if period.elapsed() >= PERIOD {
                 *period = std::time::Instant::now();
@@ -245,6 +289,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
                 }
             }
         });
+        for at in scanner.hidden.drain(..) {
+            if let Some(kind) = buf.filled_mut().get_mut(start + at) {
+                *kind = UNKNOWN;
+            }
+        }
         if let Some(flood) = flood {
             events::flood(*client, flood.kind, flood.frames.into());
             scanner.traffic.flood.set(true);

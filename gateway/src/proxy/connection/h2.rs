@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -15,13 +15,17 @@ use h2::{
     server::{Builder, SendResponse},
 };
 use http::{Method, Request, Response, header};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Sleep,
+};
 
 use super::{
     Core, admission,
     answer::{Budget, Outlet},
     events,
     frames::{Frames, RESETS, Traffic},
+    goodbye::CROSSING,
     stream::{StreamBody, StreamWatch},
     watch::{Phase, Verdict, Watch},
 };
@@ -65,6 +69,7 @@ where
     let Some(mut h2) = opened.await else { return };
     let shared = Rc::new(Streams { core, connection, watch, traffic, budget: Rc::default() });
     let (mut leaving, mut thrown_out): (Option<Instant>, bool) = (None, false);
+    let mut crossing: Option<Pin<Box<Sleep>>> = None;
     let (mut asked, patience) = (false, shared.core.limits.idle_timeout);
     let ended = poll_fn(|cx| {
         loop {
@@ -104,8 +109,16 @@ where
                     let drains = shared.core.draining.get() && asked;
                     if (verdict == Verdict::Idle || drains) && leaving.is_none() {
                         leaving = Some(Instant::now());
+                        shared.traffic.goodbye.ask();
                         h2.graceful_shutdown();
                         continue;
+                    }
+                    if shared.traffic.goodbye.is_answered() {
+                        let crossing = crossing.get_or_insert_with(|| Box::pin(tokio::time::sleep(CROSSING)));
+                        if crossing.as_mut().poll(cx).is_ready() {
+                            shared.traffic.goodbye.release();
+                            continue;
+                        }
                     }
                     if !shared.watch.is_write_blocked() {
                         shared.budget.flushed();

@@ -11,6 +11,7 @@ mod census;
 mod chunked;
 mod events;
 mod frames;
+mod goodbye;
 mod guard;
 mod h1;
 mod h2;
