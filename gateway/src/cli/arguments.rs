@@ -23,7 +23,18 @@ pub(super) struct Arguments {
 pub(super) enum Verb {
     /// Run the gateway in the foreground, until SIGTERM or Ctrl-C
     #[command(long_about = help::RUN)]
-    Run,
+    Run {
+        /// The number of a descriptor with the list of those that the program before this one has handed over
+        #[arg(long, value_name = "FD", hide = true, value_parser = clap::value_parser!(i32).range(3..))]
+        handover: Option<RawFd>,
+    },
+    /// Whether this program could go on from what the one that runs has written down
+    #[command(hide = true)]
+    Preflight {
+        /// The settings in force, a descriptor
+        #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+        settings: RawFd,
+    },
     /// Check landlord.toml and every tenant's file; needs no running landlord
     #[command(long_about = help::CHECK)]
     Check {

@@ -13,6 +13,7 @@ mod logs;
 mod order;
 mod out;
 mod pages;
+mod preflight;
 mod roles;
 mod run;
 mod status;
@@ -22,12 +23,12 @@ mod tail;
 mod unit;
 mod upgrade;
 
-use std::{path::Path, process::ExitCode};
+use std::{os::fd::RawFd, path::Path, process::ExitCode};
 
 use clap::Parser;
 
 use crate::{
-    config,
+    config, master,
     model::{Gateway, Rejection},
     sys,
     wire::ControlRequest,
@@ -46,20 +47,8 @@ pub fn main() -> ExitCode {
     };
     let config = config.as_deref().filter(|path| !path.as_os_str().is_empty());
     match verb {
-        Verb::Run => {
-            // First of all, while there is one thread and nothing else is open.
-            let inherited = sys::fdstore::take_inherited().unwrap_or_else(|error| {
-                out::complain(&format!("landlord: what it was started with cannot be used: {error}"));
-                Vec::new()
-            });
-            match config::gateway::load(config) {
-                Ok(gateway) => {
-                    mention_unread(&gateway);
-                    run::run(gateway, inherited)
-                }
-                Err(wrong) => misconfigured(&wrong),
-            }
-        }
+        Verb::Run { handover } => start(config, handover),
+        Verb::Preflight { settings } => preflight::preflight(settings),
         Verb::Check { json } => check::check(config, json),
         Verb::Status { name, json, watch } => with_gateway(config, |it| status::status(it, name, json, watch)),
         Verb::Start { name } => with_gateway(config, |it| order::give(it, &ControlRequest::Start { tenant: name })),
@@ -78,6 +67,26 @@ pub fn main() -> ExitCode {
         Verb::Unit { order: UnitOrder::Stop { name } } => with_gateway(config, |it| unit::stop(it, &name)),
         Verb::Role(role) => roles::play(role),
         Verb::Sweep => sweep::sweep(),
+    }
+}
+
+/// `landlord run`: by the settings that an earlier life had in force, or else by those of the file.
+fn start(config: Option<&Path>, handover: Option<RawFd>) -> ExitCode {
+    // First of all, while there is one thread and nothing else is open.
+    let unusable = |error| out::complain(&format!("landlord: what it was started with cannot be used: {error}"));
+    let mut inherited = sys::fdstore::take_inherited().map_err(unusable).unwrap_or_default();
+    if let Some(number) = handover {
+        inherited.extend(sys::reexec::take(number).map_err(unusable).unwrap_or_default());
+    }
+    if let Some(gateway) = master::settings(&inherited) {
+        return run::run(gateway, inherited);
+    }
+    match config::gateway::load(config) {
+        Ok(gateway) => {
+            mention_unread(&gateway);
+            run::run(gateway, inherited)
+        }
+        Err(wrong) => misconfigured(&wrong),
     }
 }
 

@@ -83,6 +83,11 @@ impl<A> Succession<A> {
         &self.askers
     }
 
+    /// Whether no next one is wanted.
+    pub fn is_resting(&self) -> bool {
+        self.stage == Stage::Resting
+    }
+
     /// Whether it is waited for a draining one to end.
     pub fn is_waiting(&self) -> bool {
         self.stage == Stage::Waiting

@@ -1,6 +1,11 @@
 //! The operator socket: whoever may connect to `<run>/control.sock` and has our uid, or root's, may ask.
 
-use std::{cell::RefCell, os::fd::AsFd, path::Path, rc::Rc};
+use std::{
+    cell::RefCell,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    rc::Rc,
+};
 
 use tokio::sync::mpsc;
 
@@ -16,11 +21,23 @@ use crate::{
     wire::{ControlReply, ControlRequest, Outcome, Status},
 };
 
+/// How many there are: one more than clients that are attended to hold it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clients(Rc<()>);
+
+impl Clients {
+    /// Beside the one that counts and the one that accepts.
+    pub(super) fn count(&self) -> usize {
+        Rc::strong_count(&self.0).saturating_sub(2)
+    }
+}
+
 /// Where the answers of one request go. Dropping it ends the request.
 #[derive(Clone, Debug)]
 pub(super) struct Replies {
     answers: mpsc::UnboundedSender<Answer>,
     picture: Picture,
+    client: Rc<Packet>,
 }
 
 /// The newest picture that was not sent yet: one that a client was too slow to read is not worth keeping.
@@ -39,6 +56,23 @@ impl Replies {
     pub(super) fn progress(&self, line: &str) {
         // A client that has gone does not want to know.
         let _ = self.answers.send(Answer::Progress(line.to_owned()));
+    }
+
+    /// The connection, for the program that this one becomes.
+    pub(super) fn client(&self) -> BorrowedFd<'_> {
+        self.client.as_fd()
+    }
+
+    /// Goes on with a client of the program that this one was.
+    ///
+    /// # Errors
+    /// The connection is none.
+    pub(super) fn resume(client: OwnedFd) -> std::io::Result<Self> {
+        let client = Rc::new(Packet::new(client)?);
+        let (answers, waiting) = mpsc::unbounded_channel();
+        let picture = Picture::default();
+        tokio::task::spawn_local(answer(client.clone(), waiting, picture.clone()));
+        Ok(Self { answers, picture, client })
     }
 
     /// The end of the request.
@@ -81,10 +115,17 @@ pub(super) fn open(path: &Path, vault: &mut Vault) -> std::io::Result<PacketList
 }
 
 /// Accepts for ever; each client is a task of its own, so that a slow one delays nobody.
-pub(super) async fn serve(listener: PacketListener, events: mpsc::UnboundedSender<Event>) {
+pub(super) async fn serve(listener: PacketListener, events: mpsc::UnboundedSender<Event>, clients: Clients) {
     loop {
         match listener.accept().await {
-            Ok(client) => drop(tokio::task::spawn_local(attend(client, events.clone()))),
+            Ok(client) => {
+                let (events, counted) = (events.clone(), clients.clone());
+                tokio::task::spawn_local(async move {
+                    attend(client, events.clone()).await;
+                    drop(counted);
+                    let _ = events.send(Event::ClientLeft);
+                });
+            }
             Err(error) => {
                 tracing::warn!(%error, "the control socket cannot accept");
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -100,12 +141,14 @@ async fn attend(client: Packet, events: mpsc::UnboundedSender<Event>) {
         return;
     }
     let Ok(Some((bytes, fds))) = client.recv().await else { return };
-    let (replies, mut answers) = mpsc::unbounded_channel();
+    let client = Rc::new(client);
+    let (replies, answers) = mpsc::unbounded_channel();
     let picture = Picture::default();
     match serde_json::from_slice::<ControlRequest>(&bytes) {
         Ok(request) => {
             // The master is gone only when all ends.
-            let _ = events.send(Event::Control(request, fds, Replies { answers: replies, picture: picture.clone() }));
+            let replies = Replies { answers: replies, picture: picture.clone(), client: client.clone() };
+            let _ = events.send(Event::Control(request, fds, replies));
         }
         Err(error) => {
             let message =
@@ -114,6 +157,11 @@ async fn attend(client: Packet, events: mpsc::UnboundedSender<Event>) {
             drop(replies);
         }
     }
+    answer(client, answers, picture).await;
+}
+
+/// Delivers answers until there are no more, or the client has gone.
+async fn answer(client: Rc<Packet>, mut answers: mpsc::UnboundedReceiver<Answer>, picture: Picture) {
     loop {
         tokio::select! {
             answer = answers.recv() => match answer {

@@ -35,6 +35,8 @@ pub(super) enum Event {
     Log(u32, FromLog),
     /// A role's link closed or broke, of this attempt.
     LinkLost(Post, u32),
+    /// A client of the operator socket has its answer, or has gone.
+    ClientLeft,
     /// An operator asks, and has sent these along.
     Control(ControlRequest, Vec<OwnedFd>, Replies),
 }
@@ -56,4 +58,6 @@ pub(super) enum Who {
     Nobody,
     /// An order to the tenants' units.
     Units,
+    /// The program that is offered looks at what it would go on from.
+    Preflight,
 }

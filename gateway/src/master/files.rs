@@ -314,6 +314,7 @@ impl House {
             now.tenants = read.tenants;
             self.watch = super::watch::Watch::new(&self.gateway.tenants, self.gateway.file.as_deref());
         }
+        self.keep_settings();
         self.untold = true;
     }
 }

@@ -24,6 +24,8 @@ const VERSION: u32 = 1;
 /// Of the house itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct HouseMemory {
+    /// Of the messages that the roles understand.
+    pub(super) protocol: u32,
     /// RFC 3339.
     pub(super) since: String,
     /// The newest table that may have been told.
@@ -49,6 +51,13 @@ pub(super) struct ProxyMemory {
     /// It was told to accept.
     pub(super) started: bool,
     pub(super) role: RoleMemory,
+}
+
+impl HouseMemory {
+    /// Whether the roles that run understand messages of this protocol.
+    pub(super) fn speaks(&self, protocol: u32) -> bool {
+        self.protocol == protocol
+    }
 }
 
 /// Of one role.
@@ -208,7 +217,7 @@ mod tests {
         let log = RoleMemory { worker: worker::Worker::new(settings).memory(), process: None };
         let newest = ProxyMemory { number: 1, started: true, role: log.clone() };
         let proxies = ProxiesMemory { newest, next: None, older: Vec::new(), last: 1 };
-        HouseMemory { since: "2026-01-01T00:00:00Z".into(), epoch, proxies, log }
+        HouseMemory { protocol: 1, since: "2026-01-01T00:00:00Z".into(), epoch, proxies, log }
     }
 
     #[test]

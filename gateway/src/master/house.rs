@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    becoming::{self, Becoming},
     certificates::{CaError, LocalCa},
     control,
     event::Event,
@@ -43,7 +44,7 @@ use crate::{
         files::{Lock, LockError, Signature},
         listen::ListenError,
     },
-    wire::{ListenerKind, Status},
+    wire::{ListenerKind, PROTOCOL, Status},
 };
 
 /// Told to whoever runs the master in the foreground.
@@ -101,6 +102,12 @@ pub(super) struct House {
     pub(super) uncertified: bool,
     /// Settings that a proxy has from its start changed since the newest was started.
     pub(super) outdated: bool,
+    /// Of the operator socket.
+    pub(super) clients: control::Clients,
+    /// Another program that is to follow this one.
+    pub(super) becoming: Option<Becoming>,
+    /// This program has followed another one in place.
+    pub(super) became: bool,
     pub(super) rejected: Vec<Rejection>,
     /// The last sentence about a tenant that could not be let in, so that it is logged once.
     pub(super) outside: Option<String>,
@@ -138,9 +145,26 @@ pub fn run(gateway: Gateway, announce: Announce, inherited: Vec<(String, OwnedFd
         .map_err(|e| OpenError::System("the event loop", e))?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let (events, mut inbox) = mpsc::unbounded_channel();
-        let mut house = House::open(gateway, announce, Vault::new(inherited), events)?;
+        let spare = duplicates(&inherited);
+        let house = House::open(gateway, announce, Vault::new(inherited), events);
+        // Blocked since before this program was executed in the place of another.
+        sys::signals::unblock().map_err(|e| OpenError::System("signals", e))?;
+        let mut house = house.inspect_err(|error| {
+            if spare.contains_key(vault::PREVIOUS) {
+                let failure = becoming::return_to_previous(spare, &error.to_string());
+                tracing::error!(error = %failure, "there is no way back to the program before");
+            }
+        })?;
         house.live(&mut inbox).await
     })
+}
+
+/// Another one of each, in case that this program cannot go on.
+fn duplicates(inherited: &[(String, OwnedFd)]) -> BTreeMap<String, OwnedFd> {
+    if inherited.iter().all(|(name, _)| name != vault::PREVIOUS) {
+        return BTreeMap::new();
+    }
+    inherited.iter().filter_map(|(name, fd)| Some((name.clone(), fd.try_clone().ok()?))).collect()
 }
 
 impl House {
@@ -188,12 +212,16 @@ impl House {
         let ca = LocalCa::open(&certificates)?;
         let socket = gateway.run.join("control.sock");
         let operators = control::open(&socket, &mut vault).map_err(|e| OpenError::State(socket, e))?;
-        tokio::task::spawn_local(control::serve(operators, events.clone()));
+        let clients = control::Clients::default();
+        tokio::task::spawn_local(control::serve(operators, events.clone(), clients.clone()));
         subscribe(&events).map_err(|e| OpenError::System("signals", e))?;
         let watch = Watch::new(&gateway.tenants, gateway.file.as_deref());
         let access = access(&mut vault).map_err(|e| OpenError::System("the access log's pipe", e))?;
         let uptime = sys::clock::monotonic().map_err(|e| OpenError::System("the clock", e))?;
         let service = Service::new();
+        // The settings of an earlier life may be older than the file is now.
+        let file = gateway.file.as_deref().filter(|_| !vault.has_past());
+        let gateway_signature = file.and_then(|file| sys::files::signature(file).ok().flatten());
         Ok(Self {
             booted: Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now),
             since: jiff::Timestamp::now(),
@@ -216,10 +244,13 @@ impl House {
             unpublished: true,
             uncertified: true,
             outdated: false,
+            clients,
+            becoming: None,
+            became: false,
             rejected: Vec::new(),
             outside: None,
             looked: false,
-            gateway_signature: gateway.file.as_deref().and_then(|file| sys::files::signature(file).ok().flatten()),
+            gateway_signature,
             notices: BTreeMap::new(),
             watch,
             watchers: Vec::new(),
@@ -241,8 +272,13 @@ impl House {
     }
 
     async fn live(&mut self, events: &mut mpsc::UnboundedReceiver<Event>) -> Result<(), OpenError> {
+        self.keep_settings();
         if self.vault.has_past() {
+            let inheritance = self.inherit();
             self.resume();
+            if let Some(inheritance) = inheritance {
+                self.conclude(inheritance);
+            }
         } else {
             self.open_shop();
         }
@@ -287,9 +323,26 @@ impl House {
         self.look();
     }
 
+    /// The settings in force, for whoever follows.
+    pub(super) fn sealed_settings(&self) -> std::io::Result<OwnedFd> {
+        sys::memfd::seal("settings", &serde_json::to_vec(&self.gateway)?)
+    }
+
+    /// Keeps them for the next life, which must not depend on what the file says by then.
+    pub(super) fn keep_settings(&mut self) {
+        match self.sealed_settings() {
+            Ok(sealed) => {
+                self.vault.forget(vault::SETTINGS);
+                self.vault.keep(vault::SETTINGS.into(), sealed);
+            }
+            Err(error) => tracing::error!(%error, "a crash of landlord now would read landlord.toml anew"),
+        }
+    }
+
     /// Remembers the house for the next life.
     pub(super) fn keep_house(&mut self) {
         self.fleet.keep_house(&HouseMemory {
+            protocol: PROTOCOL,
             since: self.since.to_string(),
             epoch: self.epoch,
             log: self.log.memory(),
@@ -304,13 +357,15 @@ impl House {
                 self.begin_reload();
                 // What is wrong with the files is told by `status`; the proxy is another one all the same.
                 let _ = self.reload(false);
-                self.outdated = true;
+                self.upgrade(None, None);
             }
             Event::Child => self.reap_strangers(),
             Event::Exited { who, attempt, exit, report } => self.on_exit(who, attempt, exit, report),
             Event::Proxy(number, attempt, fact) => self.on_proxy(number, attempt, fact),
             Event::Log(attempt, fact) => self.on_log(attempt, fact),
             Event::LinkLost(post, attempt) => self.on_link_lost(post, attempt),
+            // Who waits for them to leave looks at the end of each round.
+            Event::ClientLeft => {}
             Event::Control(request, fds, replies) => self.on_control(request, fds, replies),
         }
     }
@@ -335,6 +390,7 @@ impl House {
         // Messages to the roles leave when this round is over: what they tell is written down before.
         if !self.farewell.is_over() {
             self.keep_house();
+            self.proceed_with_becoming();
         }
         self.tell_watchers();
         self.announce_once();
@@ -362,7 +418,8 @@ impl House {
         let machines = self.seats.values().filter_map(|seat| seat.machine.deadline());
         let proxies = self.proxies.supervised().filter_map(|proxy| proxy.role.worker.deadline());
         let proxies = proxies.chain(self.proxies.overdue().map(|(at, _)| at));
-        let house = [self.log.worker.deadline(), self.farewell.deadline(), self.service.deadline()];
+        let house =
+            [self.log.worker.deadline(), self.farewell.deadline(), self.service.deadline(), self.becoming_deadline()];
         let house = house.into_iter().flatten();
         // While others wait for their turn, a slow start frees a place by growing old.
         let now = self.now();

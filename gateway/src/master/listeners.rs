@@ -45,6 +45,10 @@ pub(super) fn open(
             continue;
         }
         tracing::info!(%addr, sockets = ours.len(), "goes on with the sockets that are there");
+        for ((name, _, fd), place) in ours.iter().zip(0..).filter(|((name, ..), _)| !vault::is_ours(name)) {
+            tracing::debug!(name, "a socket of the service manager's");
+            vault.hold(vault::listener(kind, addr, place), fd);
+        }
         listeners.extend(share(kind, addr, cores, ours.into_iter().map(|(_, _, fd)| fd).collect())?);
     }
     for (name, addr, fd) in inherited {

@@ -3,6 +3,7 @@
 //! One thread, one loop: whatever happens reaches it as an event, and only it changes state. The decisions are in
 //! `crate::machine`; here they are carried out.
 
+mod becoming;
 mod certificates;
 mod child;
 mod control;
@@ -18,6 +19,7 @@ mod listeners;
 mod operator;
 mod plan;
 mod ports;
+mod preflight;
 mod proxies;
 mod publish;
 mod records;
@@ -35,3 +37,5 @@ mod vault;
 mod watch;
 
 pub use house::{Announce, OpenError, run};
+pub use preflight::preflight;
+pub use vault::settings;

@@ -28,7 +28,7 @@ impl House {
                     Err(message) => replies.done(false, message),
                 }
             }
-            ControlRequest::Upgrade => self.upgrade(fds.into_iter().next(), replies),
+            ControlRequest::Upgrade => self.upgrade(fds.into_iter().next(), Some(replies)),
         }
     }
 

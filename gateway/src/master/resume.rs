@@ -31,7 +31,7 @@ impl House {
         self.announce = None;
         let house = self.fleet.house();
         let mut roles = Vec::new();
-        if let Some(HouseMemory { since, epoch, log, proxies }) = house {
+        if let Some(HouseMemory { since, epoch, log, proxies, .. }) = house {
             self.since = since.parse().unwrap_or(self.since);
             self.epoch = epoch;
             roles.extend(self.adopt_log(log));

@@ -82,7 +82,8 @@ impl House {
         if self.farewell.has_begun() {
             return;
         }
-        let ready = self.proxies.newest.facts.ready;
+        // A program that has just followed another is done when its own proxy serves.
+        let ready = self.proxies.newest.facts.ready && !self.service.reloading;
         if ready && !self.service.ready {
             self.service.ready = true;
             let sentence = self.sentence();
@@ -109,6 +110,7 @@ impl House {
     /// The reload that was asked for by signal is over. Without one, nothing.
     pub(super) fn end_reload(&mut self) {
         if std::mem::take(&mut self.service.reloading) {
+            self.service.ready = true;
             self.service.tell(&[Word::Ready]);
         }
     }

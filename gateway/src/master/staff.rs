@@ -132,6 +132,7 @@ impl House {
 
     pub(super) fn on_exit(&mut self, who: Who, attempt: u32, exit: Exit, report: Option<String>) {
         // The shim's own words say more than its exit status.
+        let said = report.clone();
         let reason = report.unwrap_or_else(|| exit.to_string());
         match who {
             Who::Role(post) => {
@@ -153,6 +154,7 @@ impl House {
                 }
             }
             Who::Units => self.units.ended(exit),
+            Who::Preflight => self.on_preflight(exit, said),
             Who::Worker(name, generation) => self.on_worker_exit(&name, generation, attempt, reason),
             Who::Migration(name, generation) => {
                 self.on_task(name, generation, tenant::Task::Migrate, exit, &reason);
@@ -209,7 +211,7 @@ impl House {
         let leases = self.seats.values().flat_map(|seat| seat.leases.values());
         let workers = leases.flat_map(|lease| lease.child.iter().chain(&lease.task));
         let proxies = self.proxies.all().filter_map(|proxy| proxy.role.child.as_ref());
-        let roles = proxies.chain(&self.log.child).chain(self.units.child());
+        let roles = proxies.chain(&self.log.child).chain(self.units.child()).chain(self.scout());
         let known = workers.chain(roles).map(|child| child.pid).collect();
         if let Err(error) = sys::process::reap_strangers(&known) {
             tracing::error!(%error, "strays cannot be reaped");

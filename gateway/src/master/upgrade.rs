@@ -1,33 +1,15 @@
-//! `landlord upgrade`: what is asked for, and one proxy following another.
-
-use std::os::fd::{AsFd, OwnedFd};
+//! One proxy following another.
 
 use super::{control::Replies, house::House, roles::Post};
-use crate::{
-    machine::{
-        succession::{Action, Event},
-        worker,
-    },
-    sys,
+use crate::machine::{
+    succession::{Action, Event},
+    worker,
 };
 
 impl House {
-    /// An operator offers a program to become; none: the one that runs. The same one again replaces the proxy only.
-    pub(super) fn upgrade(&mut self, program: Option<OwnedFd>, replies: Replies) {
-        let same = program.as_ref().map_or(Ok(true), |program| sys::spawn::is_this_binary(program.as_fd()));
-        match same {
-            Ok(true) => self.replace_proxy(Some(replies)),
-            Ok(false) => replies.done(
-                false,
-                "that is another program than the one that runs, and this landlord cannot become another one while it runs: \
-                 nothing has changed; restart landlord to run the new one",
-            ),
-            Err(error) => replies.done(false, format!("the offered program cannot be looked at: {error}")),
-        }
-    }
-
     /// Another proxy of this program, and by the settings of now, takes over; whoever asked is told.
     pub(super) fn replace_proxy(&mut self, asker: Option<Replies>) {
+        self.outdated = false;
         self.on_succession(Event::Ask(asker));
     }
 
@@ -79,11 +61,16 @@ impl House {
 
     fn succeeded(&self) -> String {
         let pid = self.proxies.newest.role.child.as_ref().map_or(0, |child| child.pid);
-        match self.proxies.older.len() {
-            0 => format!("a new proxy serves, pid {pid}"),
-            1 => format!("a new proxy serves, pid {pid}; the one before it ends its last connections"),
-            older => format!("a new proxy serves, pid {pid}; {older} older ones end their last connections"),
-        }
+        let became = match self.became {
+            true => format!("landlord {} runs; ", env!("CARGO_PKG_VERSION")),
+            false => String::new(),
+        };
+        let older = match self.proxies.older.len() {
+            0 => String::new(),
+            1 => "; the one before it ends its last connections".into(),
+            older => format!("; {older} older ones end their last connections"),
+        };
+        format!("{became}a new proxy serves, pid {pid}{older}")
     }
 
     /// How many drain may have changed.

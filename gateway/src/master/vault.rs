@@ -1,17 +1,25 @@
 //! Descriptors that must outlive us, by name: what an earlier life left, and what the next one is to find.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use super::roles::Post;
 use crate::{
-    model::{GenerationId, TenantName},
-    sys::fdstore,
+    model::{Gateway, GenerationId, TenantName},
+    sys::{self, fdstore},
     wire::ListenerKind,
 };
+
+/// The settings that an earlier life had in force, if they were left for this one.
+pub fn settings(inherited: &[(String, OwnedFd)]) -> Option<Gateway> {
+    inherited.iter().find(|(name, _)| is_past(name))?;
+    let (_, sealed) = inherited.iter().find(|(name, _)| name == SETTINGS)?;
+    let bytes = sys::memfd::read(sealed.try_clone().ok()?, SETTINGS_BYTES).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
 
 /// Before the name of everything that is ours; sockets of socket units have other names.
 const OURS: &str = "ll-";
@@ -20,6 +28,17 @@ const OURS: &str = "ll-";
 pub(super) const ACCESS: &str = "ll-access";
 /// The operator socket.
 pub(super) const CONTROL: &str = "ll-control";
+
+/// The settings in force, in a sealed memory file: those of the file may be newer, or wrong.
+pub(super) const SETTINGS: &str = "ll-settings";
+/// Bytes of them.
+const SETTINGS_BYTES: usize = 16 << 20;
+/// The program that this one was until just now.
+pub(super) const PREVIOUS: &str = "ll-previous";
+/// Why the program that was to follow could not, in a sealed memory file.
+pub(super) const REFUSAL: &str = "ll-refusal";
+/// Whoever asked for the upgrade: their connection.
+pub(super) const ASKER: &str = "ll-asker";
 
 /// The read end of a tenant's log pipe.
 pub(super) fn log(tenant: &TenantName) -> String {
@@ -48,6 +67,16 @@ pub(super) fn listener(kind: ListenerKind, addr: SocketAddr, core: u32) -> Strin
     format!("{OURS}{kind}-{}-{core}", addr.to_string().replace(':', "_"))
 }
 
+/// Whether it is a name of this file's.
+pub(super) fn is_ours(name: &str) -> bool {
+    name.starts_with(OURS)
+}
+
+/// Whether who left it did not end of its own will.
+fn is_past(name: &str) -> bool {
+    is_ours(name) && !is_listener(name) && name != SETTINGS
+}
+
 fn is_listener(name: &str) -> bool {
     name.strip_prefix(OURS).is_some_and(|rest| rest.starts_with("https-") || rest.starts_with("http-"))
 }
@@ -55,7 +84,8 @@ fn is_listener(name: &str) -> bool {
 /// What is kept, and what was.
 #[derive(Debug, Default)]
 pub(super) struct Vault {
-    kept: BTreeSet<String>,
+    /// A duplicate of each, for the program that this one may become.
+    kept: BTreeMap<String, OwnedFd>,
     inherited: BTreeMap<String, Vec<OwnedFd>>,
 }
 
@@ -65,7 +95,7 @@ impl Vault {
         let mut vault = Self::default();
         for (name, fd) in inherited {
             if name.starts_with(OURS) {
-                vault.kept.insert(name.clone());
+                vault.hold(name.clone(), &fd);
             }
             vault.inherited.entry(name).or_default().push(fd);
         }
@@ -74,7 +104,7 @@ impl Vault {
 
     /// Whether an earlier life has left more than its public listeners: it did not end of its own will.
     pub(super) fn has_past(&self) -> bool {
-        self.inherited.keys().any(|name| name.starts_with(OURS) && !is_listener(name))
+        self.inherited.keys().any(|name| is_past(name))
     }
 
     /// Every public listener and every other socket that was handed down; names that are not ours are of socket units.
@@ -92,16 +122,29 @@ impl Vault {
 
     /// Keeps it for the next life, before it is used. One that cannot be kept is told: a crash would lose it.
     pub(super) fn keep(&mut self, name: String, fd: impl AsFd) {
-        match fdstore::store(&name, &[fd.as_fd()]) {
-            Ok(()) => drop(self.kept.insert(name)),
-            Err(error) => tracing::error!(name, %error, "a descriptor would not outlive a crash of landlord"),
+        if let Err(error) = fdstore::store(&name, &[fd.as_fd()]) {
+            tracing::error!(name, %error, "a descriptor would not outlive a crash of landlord");
         }
+        self.hold(name, fd);
+    }
+
+    /// Keeps it for the program that this one may become; after a crash it is handed down by somebody else, or not needed.
+    pub(super) fn hold(&mut self, name: String, fd: impl AsFd) {
+        match fd.as_fd().try_clone_to_owned() {
+            Ok(copy) => drop(self.kept.insert(name, copy)),
+            Err(error) => tracing::error!(name, %error, "a descriptor would not outlive an upgrade of landlord"),
+        }
+    }
+
+    /// All that is kept.
+    pub(super) fn kept(&self) -> BTreeMap<String, BorrowedFd<'_>> {
+        self.kept.iter().map(|(name, fd)| (name.clone(), fd.as_fd())).collect()
     }
 
     /// It is needed no more.
     pub(super) fn forget(&mut self, name: &str) {
         self.inherited.remove(name);
-        if self.kept.remove(name)
+        if self.kept.remove(name).is_some()
             && let Err(error) = fdstore::remove(name)
         {
             tracing::warn!(name, %error, "a descriptor stays in systemd's store");
@@ -119,7 +162,7 @@ impl Vault {
     /// The end of the house. The public listeners stay: visitors of a restart wait in their queues. systemd closes them
     /// when the unit is really stopped.
     pub(super) fn close(&mut self) {
-        for name in self.kept.iter().filter(|name| !is_listener(name)).cloned().collect::<Vec<_>>() {
+        for name in self.kept.keys().filter(|name| !is_listener(name)).cloned().collect::<Vec<_>>() {
             self.forget(&name);
         }
     }

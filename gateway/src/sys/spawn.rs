@@ -10,7 +10,7 @@ use std::{
     },
     path::PathBuf,
     ptr,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use nix::{
@@ -21,10 +21,12 @@ use nix::{
 use super::{process, signals};
 
 /// What is executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Program {
     /// The very file that we were started from, even when another one has taken its name since.
     ThisBinary,
+    /// This file, whatever it is called by now.
+    Opened(Arc<File>),
     /// A path; `PATH` is not searched.
     Path(PathBuf),
 }
@@ -69,6 +71,15 @@ pub fn init() -> io::Result<()> {
     this_binary().map(drop)
 }
 
+/// The file that has the name now under which we were started, where that is another one: it was replaced.
+pub fn newer_binary() -> Option<File> {
+    let path = std::fs::read_link("/proc/self/exe").ok()?.into_os_string().into_vec();
+    // The kernel says so after the name of a file that has none any more (proc_pid_exe(5)).
+    let path = path.strip_suffix(b" (deleted)").unwrap_or(&path);
+    let file = File::open(std::ffi::OsStr::from_bytes(path)).ok()?;
+    is_this_binary(std::os::fd::AsFd::as_fd(&file)).is_ok_and(|same| !same).then_some(file)
+}
+
 /// Whether an open file is the very one that [`Program::ThisBinary`] starts: the same inode, whatever it is called.
 pub fn is_this_binary(file: BorrowedFd<'_>) -> io::Result<bool> {
     let (offered, ours) = (nix::sys::stat::fstat(file)?, nix::sys::stat::fstat(this_binary()?)?);
@@ -108,10 +119,14 @@ pub fn spawn(spawn: Spawn) -> io::Result<Child> {
             let held = above(this_binary()?)?;
             (c_string(format!("/proc/self/fd/{}", held.as_raw_fd()).into())?, Some(held))
         }
+        Program::Opened(file) => {
+            let held = above(&**file)?;
+            (c_string(format!("/proc/self/fd/{}", held.as_raw_fd()).into())?, Some(held))
+        }
         Program::Path(path) => (c_string(path.clone().into())?, None),
     };
     let name = match &spawn.program {
-        Program::ThisBinary => c"landlord".to_owned(),
+        Program::ThisBinary | Program::Opened(_) => c"landlord".to_owned(),
         Program::Path(_) => program.clone(),
     };
     let args = spawn.args.into_iter().map(c_string).collect::<io::Result<Vec<_>>>()?;

@@ -20,6 +20,7 @@ pub struct Install {
     plan: Plan,
     version: Version,
     ports: Ports,
+    own_ports: bool,
     keys: String,
     tables: String,
 }
@@ -41,7 +42,7 @@ impl Install {
                 _ => plan.file(&format!("/usr/lib/systemd/system/{name}"), text),
             };
         }
-        Self { plan, version, ports: Ports::take(), keys: String::new(), tables: String::new() }
+        Self { plan, version, ports: Ports::take(), own_ports: false, keys: String::new(), tables: String::new() }
     }
 
     /// Top-level keys of landlord.toml.
@@ -79,6 +80,13 @@ impl Install {
         self
     }
 
+    /// landlord's own default ports, 443 and 80 among them: in a machine with a private network, nobody else has them.
+    #[must_use]
+    pub fn own_ports(mut self) -> Self {
+        self.own_ports = true;
+        self
+    }
+
     /// The test's ports, for what it writes itself.
     pub fn ports(&self) -> &Ports {
         &self.ports
@@ -87,7 +95,8 @@ impl Install {
     /// Boots the machine; landlord is not started.
     #[track_caller]
     pub fn boot(self) -> Service {
-        let toml = toml(&self.keys, &self.tables, &self.ports);
+        let ports = Some(&self.ports).filter(|_| !self.own_ports);
+        let toml = toml(&self.keys, &self.tables, ports);
         let plan = self.plan.file("/etc/landlord/landlord.toml", toml);
         Service { machine: plan.boot(), version: self.version, ports: self.ports }
     }
@@ -138,11 +147,17 @@ impl Service {
         self.machine.property("landlord", "MainPID").parse().expect("a number")
     }
 
-    /// What `landlord status --json` says of a tenant now.
+    /// What `landlord status --json` says now.
+    #[track_caller]
+    pub fn fleet(&self) -> Vec<Entry> {
+        let ran = self.landlord(&["status", "--json"]).expect(0);
+        status::parse(&ran.stdout).expect("status --json writes entries")
+    }
+
+    /// One tenant of [`Service::fleet`].
     #[track_caller]
     pub fn entry(&self, name: &str) -> Entry {
-        let ran = self.landlord(&["status", "--json"]).expect(0);
-        let fleet = status::parse(&ran.stdout).expect("status --json writes entries");
+        let fleet = self.fleet();
         fleet.iter().find(|e| e.name == name).unwrap_or_else(|| panic!("no {name} in {fleet:#?}")).clone()
     }
 
@@ -200,17 +215,18 @@ pub fn units() -> Vec<(String, String)> {
     entries.flatten().map(|entry| (entry.file_name().to_string_lossy().into_owned(), text(&entry.path()))).collect()
 }
 
-fn toml(keys: &str, tables: &str, ports: &Ports) -> String {
-    let workers = ports.workers();
+fn toml(keys: &str, tables: &str, ports: Option<&Ports>) -> String {
+    let listen = ports.map_or_else(String::new, |ports| {
+        let (https, http, workers) = (ports.https(), ports.http(), ports.workers());
+        format!(
+            "[listen]\nhttps = [\"127.0.0.1:{https}\"]\nhttp = [\"127.0.0.1:{http}\"]\n\
+             [ports]\nfirst = {}\nlast = {}\n",
+            workers.start(),
+            workers.end(),
+        )
+    });
     format!(
-        "zone = \"apps.test\"\napp = \"scripted\"\n{keys}\n\
-         [listen]\nhttps = [\"127.0.0.1:{}\"]\nhttp = [\"127.0.0.1:{}\"]\n\
-         [ports]\nfirst = {}\nlast = {}\n\
-         [users]\nfirst = 70000\nlast = 79999\n\
+        "zone = \"apps.test\"\napp = \"scripted\"\n{keys}\n{listen}[users]\nfirst = 70000\nlast = 79999\n\
          [apps.scripted]\ncommand = [{SCRIPTED:?}]\nlisten = \"inherit\"\nhealth = \"/healthz\"\n{tables}\n",
-        ports.https(),
-        ports.http(),
-        workers.start(),
-        workers.end(),
     )
 }
