@@ -301,6 +301,20 @@ async fn a_killed_gateway_leaves_no_orphans_and_comes_back() {
     assert_eq!(running(&landlord, "scripted").len(), 2);
 }
 
+/// Its parent has ended with the gateway, it has a session of its own, and no service manager says whose it is.
+#[test]
+fn what_outlives_a_killed_gateway_is_ended_by_the_next_one() {
+    let mut landlord = Setup::new().scripted(IMPATIENT).tenant("acme", "[env]\nGRANDCHILD = \"1\"\n").start();
+    landlord.wait_state("acme", "running");
+    let old = eventually("a grandchild in a session of its own", || running(&landlord, "sleep").pop());
+    landlord.kill();
+    assert!(process::alive(old), "nothing ties its life to anybody's");
+    landlord.start_again();
+    landlord.wait_state("acme", "running");
+    assert!(!process::alive(old));
+    eventually("the new one's grandchild", || (running(&landlord, "sleep").len() == 1).then_some(()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_proxy_is_replaced_and_workers_never_notice() {
     let landlord = Setup::new().tenant("acme", "").start();

@@ -8,7 +8,8 @@ use harness::{
 /// The pid of the newest proxy, as `landlord status` has it.
 fn proxy(service: &Service) -> u32 {
     let serving = |pid: &u32| {
-        let name = service.machine().read(&format!("/proc/{pid}/cmdline"));
+        // One that has ended meanwhile has none.
+        let name = std::fs::read_to_string(service.machine().path(&format!("/proc/{pid}/cmdline"))).unwrap_or_default();
         name.split('\0').nth(1) == Some("proxy")
     };
     service.machine().processes("landlord").into_iter().filter(serving).max().expect("a proxy")

@@ -4,7 +4,7 @@ use harness::machine::{Install, Version};
 
 /// Serves what a worker can do, found out at its start. In Python, because both machines have it.
 const PROBE: &str = r#"
-import ctypes, http.server, json, mmap, os, socket, sys
+import ctypes, http.server, json, mmap, os, resource, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 
 def errno_of(call):
@@ -36,6 +36,7 @@ can = {
     "user_namespace": errno_of(lambda: checked(libc.unshare(0x10000000))),
     "seccomp": errno_of(lambda: checked(libc.prctl(38, 1, 0, 0, 0))),
     "priority": errno_of(lambda: os.nice(5)),
+    "limits": errno_of(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))),
     "netlink": errno_of(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).close()),
     "processors": 0 if open("/proc/cpuinfo").read() else 1,
     "temporary": errno_of(lambda: open(os.environ.get("TMPDIR", "/tmp") + "/x", "w").close()),
@@ -115,5 +116,23 @@ async fn the_bundled_worker_migrates_deploys_and_keeps_a_copy() {
         assert_eq!(copies.stdout.lines().count(), 1, "{version:?}: {}", copies.said());
         assert_eq!(service.site("acme").get("/healthz").await.expect("an answer").status, 200);
         assert!(service.landlord(&["logs", "acme"]).expect(0).stdout.lines().count() > 0, "its words are kept");
+    }
+}
+
+#[test]
+fn what_workers_have_in_tmp_outlives_the_master() {
+    for version in Version::ALL {
+        let service = Install::new(version).tenant("acme", "").start();
+        let worker = service.wait_state("acme", "running").pid.expect("a pid");
+        let machine = service.machine();
+        let seen = format!("/proc/{worker}/root/tmp/kept");
+        machine.shell(&format!("echo kept > {seen}")).expect(0);
+        assert!(!machine.path("/tmp/kept").exists(), "{version:?}: it is nobody else's");
+        let master = service.pid();
+        machine.run(&["kill", "-KILL", &master.to_string()]).expect(0);
+        machine.wait_property("landlord", "NRestarts", "1");
+        machine.wait_property("landlord", "ActiveState", "active");
+        assert_eq!(service.wait_state("acme", "running").pid, Some(worker), "{version:?}: it goes on");
+        assert_eq!(machine.shell(&format!("cat {seen}")).stdout, "kept\n", "{version:?}");
     }
 }

@@ -39,9 +39,11 @@ async fn it_is_active_when_the_proxy_serves_and_waits_for_no_worker() {
 async fn a_stop_answers_who_is_there_and_leaves_no_process() {
     for version in Version::ALL {
         let service = Install::new(version)
-            .tables("[apps.stubborn]\ncommand = [\"/usr/lib/landlord-tests/scripted\"]\nlisten = \"inherit\"\nhealth = \"/healthz\"\nstop_timeout = \"1s\"\n")
+            .tables("[apps.stubborn]\ncommand = [\"/usr/lib/landlord-tests/scripted\"]\nlisten = \"inherit\"\nhealth = \"/healthz\"\nstop_timeout = \"4s\"\n")
             .tenant("acme", "")
             .tenant("stubborn", "app = \"stubborn\"\n[env]\nIGNORE_TERM = \"1\"\nGRANDCHILD = \"1\"\n")
+            // The unit's own timeout is shorter than what this stop takes: the master asks for the time that it needs.
+            .drop_in("landlord.service", "[Service]\nTimeoutStopSec=2s\n")
             .start();
         service.wait_state("acme", "running");
         service.wait_state("stubborn", "running");

@@ -7,10 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 
 use super::{
     becoming::{self, Becoming},
@@ -26,6 +23,7 @@ use super::{
     roles::{Log, Post, Role, RoleKind},
     seat::Seat,
     service::Service,
+    signals,
     units::Units,
     vault::{self, Vault},
     watch::{Look, Watch},
@@ -214,9 +212,9 @@ impl House {
         let operators = control::open(&socket, &mut vault).map_err(|e| OpenError::State(socket, e))?;
         let clients = control::Clients::default();
         tokio::task::spawn_local(control::serve(operators, events.clone(), clients.clone()));
-        subscribe(&events).map_err(|e| OpenError::System("signals", e))?;
+        signals::subscribe(&events).map_err(|e| OpenError::System("signals", e))?;
         let watch = Watch::new(&gateway.tenants, gateway.file.as_deref());
-        let access = access(&mut vault).map_err(|e| OpenError::System("the access log's pipe", e))?;
+        let access = vault.access().map_err(|e| OpenError::System("the access log's pipe", e))?;
         let uptime = sys::clock::monotonic().map_err(|e| OpenError::System("the clock", e))?;
         let service = Service::new();
         // The settings of an earlier life may be older than the file is now.
@@ -315,12 +313,20 @@ impl House {
         }
     }
 
-    /// Roles first, then what the files say.
+    /// What the files say first: a proxy that knew nobody yet would turn away who waits in the queues of a restart.
     fn open_shop(&mut self) {
         self.clear_up();
         self.role_fact(Post::Log, worker::Event::Start);
-        self.role_fact(Post::Proxy(self.proxies.newest.number), worker::Event::Start);
         self.look();
+        self.tell_machines();
+        self.role_fact(Post::Proxy(self.proxies.newest.number), worker::Event::Start);
+    }
+
+    /// Carries every fact that waits to its tenant's machine.
+    pub(super) fn tell_machines(&mut self) {
+        while let Some((name, event)) = self.inbox.pop_front() {
+            self.on_tenant(&name, event);
+        }
     }
 
     /// The settings in force, for whoever follows.
@@ -373,9 +379,7 @@ impl House {
     /// Carries on until nothing is left to be done now, then tells the proxy and those who watch.
     fn settle(&mut self) {
         loop {
-            while let Some((name, event)) = self.inbox.pop_front() {
-                self.on_tenant(&name, event);
-            }
+            self.tell_machines();
             self.start_queued();
             if std::mem::take(&mut self.outdated) {
                 self.replace_proxy(None);
@@ -436,17 +440,6 @@ fn mark(lock: &std::path::Path) -> std::io::Result<String> {
     Ok(format!("LANDLORD_HOUSE={}-{}", file.dev(), file.ino()))
 }
 
-/// The access log's pipe: the one that proxies and the log role of an earlier life hold, or a new one.
-fn access(vault: &mut Vault) -> std::io::Result<(OwnedFd, OwnedFd)> {
-    if let Some(read) = vault.take(vault::ACCESS) {
-        let write = sys::fdstore::write_end(&read)?;
-        return Ok((read, write));
-    }
-    let pipe = sys::spawn::pipe()?;
-    vault.keep(vault::ACCESS.into(), &pipe.0);
-    Ok(pipe)
-}
-
 pub(super) fn log_settings() -> Settings {
     Settings {
         start_timeout: Duration::from_secs(10),
@@ -456,24 +449,4 @@ pub(super) fn log_settings() -> Settings {
         exits_are_final: false,
         pace: Pace::ROLE,
     }
-}
-
-fn subscribe(events: &mpsc::UnboundedSender<Event>) -> std::io::Result<()> {
-    let kinds: [(SignalKind, fn() -> Event); 4] = [
-        (SignalKind::terminate(), || Event::Terminate),
-        (SignalKind::interrupt(), || Event::Terminate),
-        (SignalKind::hangup(), || Event::Reload),
-        (SignalKind::child(), || Event::Child),
-    ];
-    for (kind, event) in kinds {
-        let (mut signals, events) = (signal(kind)?, events.clone());
-        tokio::task::spawn_local(async move {
-            while signals.recv().await.is_some() {
-                if events.send(event()).is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    Ok(())
 }

@@ -73,6 +73,12 @@ impl House {
             "goes on where it was interrupted"
         );
 
+        (self.unpublished, self.uncertified) = (true, true);
+        self.look();
+        for name in recalled {
+            self.wish(&name);
+        }
+        self.tell_machines();
         for (post, fact) in roles {
             self.role_fact(post, fact);
         }
@@ -83,11 +89,6 @@ impl House {
             }
         }
         self.count_draining();
-        (self.unpublished, self.uncertified) = (true, true);
-        self.look();
-        for name in recalled {
-            self.wish(&name);
-        }
     }
 
     /// The first life, or one after a clean end: nothing of an earlier one may live, and nothing of it counts.

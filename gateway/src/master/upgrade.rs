@@ -20,7 +20,6 @@ impl House {
                     let draining = self.proxies.older.len();
                     tracing::info!(draining, "a new proxy waits until one of those that drain has ended");
                     self.tell_what_is_waited_for();
-                    self.end_reload();
                 }
                 Action::Start => {
                     self.tell_askers("starting a new proxy");

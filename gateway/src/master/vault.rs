@@ -25,7 +25,7 @@ pub fn settings(inherited: &[(String, OwnedFd)]) -> Option<Gateway> {
 const OURS: &str = "ll-";
 
 /// The access log's pipe: its read end.
-pub(super) const ACCESS: &str = "ll-access";
+const ACCESS: &str = "ll-access";
 /// The operator socket.
 pub(super) const CONTROL: &str = "ll-control";
 
@@ -118,6 +118,20 @@ impl Vault {
     /// What an earlier life kept under this name; it stays kept.
     pub(super) fn take(&mut self, name: &str) -> Option<OwnedFd> {
         self.inherited.remove(name)?.pop()
+    }
+
+    /// The access log's pipe, (read, write): the one that proxies and the log role of an earlier life hold, or a new one.
+    ///
+    /// # Errors
+    /// No pipe can be made.
+    pub(super) fn access(&mut self) -> std::io::Result<(OwnedFd, OwnedFd)> {
+        if let Some(read) = self.take(ACCESS) {
+            let write = fdstore::write_end(&read)?;
+            return Ok((read, write));
+        }
+        let pipe = sys::spawn::pipe()?;
+        self.keep(ACCESS.into(), &pipe.0);
+        Ok(pipe)
     }
 
     /// Keeps it for the next life, before it is used. One that cannot be kept is told: a crash would lose it.

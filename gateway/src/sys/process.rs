@@ -299,8 +299,8 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_a_strangers_child_is_seen_too() {
         let (reader, writer) = io::pipe().unwrap();
-        // Its parent ends at once; whoever adopts it is not us.
-        let script = "sh -c 'echo $$; read line; exit 5' <&0 & wait $!";
+        // A child's child: its parent reaps it, and we may not.
+        let script = "exec 3<&0; sh -c 'echo $$; read line; exit 5' <&3 & wait $!";
         let mut parent = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
         let mut line = String::new();
         io::BufRead::read_line(&mut io::BufReader::new(reader), &mut line).unwrap();

@@ -85,3 +85,25 @@ impl Goodbye {
         Some(frame)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_answer_is_kept_however_it_is_cut_and_shown_once() {
+        let goodbye = Goodbye::default();
+        assert!(!goodbye.answer(), "nothing was asked");
+        goodbye.ask();
+        assert!(goodbye.answer());
+        goodbye.payload(b"abc");
+        goodbye.release();
+        assert!(!goodbye.is_answered() && goodbye.take().is_none());
+        goodbye.payload(b"defgh");
+        assert!(goodbye.is_answered() && !goodbye.answer(), "another one is none of ours");
+        assert!(goodbye.take().is_none(), "not yet");
+        goodbye.release();
+        assert_eq!(goodbye.take().as_ref(), Some(b"\x00\x00\x08\x06\x01\x00\x00\x00\x00abcdefgh"));
+        assert!(goodbye.take().is_none(), "once");
+    }
+}
