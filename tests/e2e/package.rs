@@ -188,6 +188,44 @@ fn it_starts_where_that_is_the_policy_and_serves_with_an_older_systemd() {
     assert!(house.exists("/var/lib/landlord/tenants/acme/instance/app.db"));
 }
 
+/// Somebody has said yes before, and there is no room for the backup. Then there is, and the data was elsewhere all along.
+#[test]
+fn a_purge_removes_nothing_that_it_cannot_pack_and_nothing_elsewhere() {
+    let house = House::boot(Version::V257, Plan::private_network);
+    let deb = house.package(binaries::profile_dir(), OLD);
+    house.dpkg(&["--install", &deb]);
+    house.machine.write("/etc/landlord/tenants.d/acme.toml", "");
+    house.wait_running("acme");
+    house.dpkg(&["--remove", "landlord"]);
+    let yes = "echo landlord landlord/purge boolean true | debconf-set-selections";
+    let database = "/var/lib/landlord/tenants/acme/instance/app.db";
+
+    // More than fits.
+    house.machine.shell("head -c 65536 /dev/urandom >/var/lib/landlord/tenants/acme/files/random").expect(0);
+    house.machine.shell(&format!("{yes} && mount -t tmpfs -o size=4k tmpfs /var/backups")).expect(0);
+    let purge = ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--purge", "landlord"];
+    let refused = house.machine.run(&purge).expect(1);
+    assert!(refused.said().contains("nothing was removed"), "{}", refused.said());
+    assert!(house.exists(database) && house.exists("/etc/landlord/landlord.toml"));
+    assert_eq!(house.machine.shell("ls /var/backups; umount /var/backups").expect(0).stdout, "");
+
+    let settings = house.machine.read("/etc/landlord/landlord.toml");
+    let elsewhere = settings.replace("\"/var/lib/landlord\"", "\"/srv/landlord\"");
+    assert_ne!(elsewhere, settings);
+    house.machine.write("/etc/landlord/landlord.toml", elsewhere);
+    house.machine.shell(yes).expect(0);
+    let left = house.machine.run(&purge).expect(0);
+    assert!(left.said().contains("names another folder"), "{}", left.said());
+    assert!(house.exists(database) && house.exists("/etc/landlord/tenants.d/acme.toml"));
+
+    house.dpkg(&["--install", &deb]);
+    house.machine.write("/etc/landlord/landlord.toml", settings);
+    house.machine.shell(yes).expect(0);
+    let removed = house.machine.run(&purge).expect(0);
+    assert!(removed.said().contains("A copy is in /var/backups/landlord-"), "{}", removed.said());
+    assert!(!house.exists("/var/lib/landlord") && !house.exists("/etc/landlord"));
+}
+
 /// A new version of the package, while visitors of every kind go in and out.
 #[test]
 fn an_upgrade_under_load_loses_nothing_and_restarts_nobody() {
@@ -229,8 +267,8 @@ fn an_upgrade_under_load_loses_nothing_and_restarts_nobody() {
     let upgraded = house.dpkg(&["--install", &deb]);
     Traffic::wait_all_answered(&crowds, 20);
 
-    assert!(!upgraded.said().contains("OLD VERSION"), "{}", upgraded.said());
     conclude("a package upgraded", crowds);
+    assert!(!upgraded.said().contains("OLD VERSION"), "{}", upgraded.said());
     assert_eq!(house.master(), master, "the same process");
     assert_ne!(program(), old_program, "of another program");
     assert_eq!(house.machine.property("landlord", "NRestarts"), "0");

@@ -367,6 +367,29 @@ impl Landlord {
         self.wait_exit()
     }
 
+    /// Starts the master again the instant it is gone, killed, and waits for nobody: neither for those who die with it nor
+    /// for the new one. This is what a supervisor does.
+    #[track_caller]
+    pub fn relaunch(&mut self) {
+        let mut running = self.running.take().expect("it runs");
+        let status = process::wait(&mut running.child, PATIENCE).expect("the gateway ends");
+        let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(Signal::SIGKILL as i32);
+        assert!(killed, "it ended by itself with {status}:\n{}\n{}", running.out.text(), running.err.text());
+        self.launch();
+        // Its last words may come after the new one has begun.
+        running.out.wait_end(PATIENCE);
+        running.err.wait_end(PATIENCE);
+        append(&mut self.past, "standard output of an earlier run", &running.out.text());
+        append(&mut self.past, "standard error of an earlier run", &running.err.text());
+    }
+
+    /// How it ended, and what it said, if it has ended.
+    pub fn ended(&mut self) -> Option<String> {
+        let running = self.running.as_mut()?;
+        let status = running.child.try_wait().expect("a child of ours can be waited for")?;
+        Some(format!("{status}\n{}\n{}", running.out.text(), running.err.text()))
+    }
+
     /// Waits until no process names its folder any more.
     #[track_caller]
     pub fn wait_nobody_left(&self) {

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod binaries;
+pub mod chaos;
 pub mod client;
 pub mod hostile;
 pub mod installation;

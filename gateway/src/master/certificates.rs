@@ -63,19 +63,21 @@ impl LocalCa {
             Ok(bytes) => String::from_utf8(bytes).ok(),
             Err(_) => None,
         };
-        if let (Some(root_pem), Some(key_pem)) = (read(&root_file), read(&key_file)) {
-            match Self::issuer(&root_pem, &key_pem) {
-                Ok(issuer) => return Ok(Self { issuer, leaves: BTreeMap::new() }),
-                Err(error) => {
-                    let stamp = jiff::Timestamp::now().as_second();
-                    tracing::error!(file = %root_file.display(), %error, "the local CA is unusable: put aside, a new one is made");
-                    for file in [&root_file, &key_file] {
-                        let mut aside = file.clone().into_os_string();
-                        aside.push(format!(".bad-{stamp}"));
-                        std::fs::rename(file, aside).map_err(|e| CaError::File(file.clone(), e.to_string()))?;
-                    }
-                }
-            }
+        let usable = match (read(&root_file), read(&key_file)) {
+            (Some(root_pem), Some(key_pem)) => Self::issuer(&root_pem, &key_pem).map_err(|error| error.to_string()),
+            _ => Err("one of its two files is missing, or is none that can be read".to_owned()),
+        };
+        let error = match usable {
+            Ok(issuer) => return Ok(Self { issuer, leaves: BTreeMap::new() }),
+            Err(error) => error,
+        };
+        let stamp = jiff::Timestamp::now().as_second();
+        // Whatever is there, a lone key or a folder too, is kept: somebody may still need it.
+        for file in [&root_file, &key_file].into_iter().filter(|file| file.symlink_metadata().is_ok()) {
+            tracing::error!(file = %file.display(), error, "the local CA is unusable: put aside, a new one is made");
+            let mut aside = file.clone().into_os_string();
+            aside.push(format!(".bad-{stamp}"));
+            std::fs::rename(file, aside).map_err(|e| CaError::File(file.clone(), e.to_string()))?;
         }
         let (root_pem, key_pem) = mint_root()?;
         for (file, text, mode) in [(&key_file, &key_pem, 0o600), (&root_file, &root_pem, 0o644)] {

@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
+    aftermath,
     becoming::{self, Becoming},
     certificates::{CaError, LocalCa},
     control,
@@ -183,7 +184,7 @@ impl House {
         let passage = if gateway.users.is_some() { 0o711 } else { 0o700 };
         let state = made(gateway.state.clone(), passage)?;
         let path = state.join("lock");
-        let lock = sys::files::lock(&path).map_err(|e| OpenError::Lock(path.clone(), e))?;
+        let lock = aftermath::lock(&path).map_err(|e| OpenError::Lock(path.clone(), e))?;
         let mark = mark(&path).map_err(|e| OpenError::State(path, e))?;
         made(state.join("tenants"), passage)?;
         made(state.join("backups"), 0o700)?;

@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use super::vault::{self, Vault};
+use super::{
+    aftermath,
+    vault::{self, Vault},
+};
 use crate::{
     model::Gateway,
     sys::{self, listen::ListenError},
@@ -38,7 +41,7 @@ pub(super) fn open(
             inherited.into_iter().partition(|(_, local, _)| sys::listen::is_meant(addr, *local));
         inherited = others;
         if ours.is_empty() {
-            for (core, socket) in (0..).zip(sys::listen::public(addr, cores)?) {
+            for (core, socket) in (0..).zip(aftermath::bind(&gateway.run, || sys::listen::public(addr, cores))?) {
                 vault.keep(vault::listener(kind, addr, core), &socket);
                 listeners.push((kind, core, socket));
             }

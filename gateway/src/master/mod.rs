@@ -3,6 +3,7 @@
 //! One thread, one loop: whatever happens reaches it as an event, and only it changes state. The decisions are in
 //! `crate::machine`; here they are carried out.
 
+mod aftermath;
 mod becoming;
 mod certificates;
 mod child;

@@ -31,6 +31,7 @@ pub fn own() -> (u32, u32) {
 /// For a process with one thread. On an error the process must end: it may be half way.
 pub fn drop_to(uid: u32, gid: u32) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let (tie, parent) = (prctl::get_pdeathsig()?, unistd::getppid());
     // The bounding set first: emptying it needs a capability that the change of uid takes away.
     empty_bounding_set()?;
     unistd::setgroups(&[])?;
@@ -44,6 +45,14 @@ pub fn drop_to(uid: u32, gid: u32) -> io::Result<()> {
     let all_groups = [groups.real, groups.effective, groups.saved].iter().all(|held| *held == gid);
     if !all_users || !all_groups {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the change of user did not take"));
+    }
+    // The change of uid has cut the tie to whoever started us (PR_SET_PDEATHSIG(2const)). A proxy that outlived its master
+    // would forward to ports that the next master has given to other tenants.
+    if let Some(signal) = tie {
+        prctl::set_pdeathsig(signal)?;
+        if unistd::getppid() != parent {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "whoever started this process has gone"));
+        }
     }
     Ok(())
 }

@@ -151,6 +151,11 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
 }
 
+/// Whether there is a process of this number that has not ended.
+pub fn exists(pid: u32) -> bool {
+    proc::Process::read(pid).is_some_and(|process| !process.zombie)
+}
+
 /// Our parent's pid.
 pub fn parent() -> u32 {
     std::os::unix::process::parent_id()

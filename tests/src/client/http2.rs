@@ -42,8 +42,9 @@ impl Http2 {
 
     /// Sends a head; the body is the caller's to send, unless `end`.
     pub async fn open(&self, request: Request<()>, end: bool) -> Result<(PendingResponse, SendStream<Bytes>)> {
-        let mut sender = bounded("a free stream", async { Ok(self.sender.clone().ready().await?) }).await?;
-        let (response, body) = sender.send_request(request, end)?;
+        let free = async { self.sender.clone().ready().await.map_err(ClientError::NotSent) };
+        let mut sender = bounded("a free stream", free).await?;
+        let (response, body) = sender.send_request(request, end).map_err(ClientError::NotSent)?;
         Ok((PendingResponse(response), body))
     }
 

@@ -37,6 +37,8 @@ pub enum ClientError {
     Malformed(String),
     /// An HTTP/2 error, of a stream or of all.
     Http2(h2::Error),
+    /// An HTTP/2 connection that takes no more requests: nothing of this one was sent.
+    NotSent(h2::Error),
 }
 
 impl std::fmt::Display for ClientError {
@@ -49,6 +51,7 @@ impl std::fmt::Display for ClientError {
             Self::Ended(what, got) => write!(f, "connection ended inside of the {what}, after {got} bytes"),
             Self::Malformed(what) => write!(f, "malformed answer: {what}"),
             Self::Http2(error) => write!(f, "HTTP/2: {error}"),
+            Self::NotSent(error) => write!(f, "HTTP/2, before anything was sent: {error}"),
         }
     }
 }

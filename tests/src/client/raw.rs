@@ -1,10 +1,15 @@
 //! HTTP/1.1 by hand: what is sent is sent byte for byte, what comes is seen as it comes.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Waker},
+};
 
 use bytes::{Buf, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 
@@ -198,6 +203,15 @@ impl Raw {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the peer has already ended this connection, or has said something that nobody asked for: no sensible
+    /// client sends another request on it. What is still on its way is not seen.
+    pub fn is_over(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut byte = [0; 1];
+        let mut buffer = ReadBuf::new(&mut byte);
+        !self.received.is_empty() || Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_ready()
     }
 
     /// The stream itself, for what HTTP/1.1 is not. Nothing received may be left unread.

@@ -4,7 +4,7 @@
 mod report;
 mod visitors;
 
-pub use report::Report;
+pub use report::{Loss, Report, share_of};
 
 use std::{
     sync::{
@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{client::Site, eventually};
+use report::Sample;
 use visitors::Visitors;
 
 /// How the crowd connects.
@@ -32,11 +33,27 @@ pub enum Kind {
     NewConnection,
     /// HTTP/2, many requests at once on a few connections.
     Http2,
+    /// HTTP/1.1, as many kept connections as it takes for each to rest so long between two of its requests. One that
+    /// the gateway has ended meanwhile is opened again, as any client does, and that is counted.
+    Resting {
+        /// From one request of a connection to its next.
+        each: Duration,
+    },
 }
 
 impl Kind {
-    /// All three.
+    /// The three that know no rest.
     pub const ALL: [Self; 3] = [Self::KeepAlive, Self::NewConnection, Self::Http2];
+
+    /// A word for the requests' ids.
+    fn word(self) -> &'static str {
+        match self {
+            Self::KeepAlive => "kept",
+            Self::NewConnection => "new",
+            Self::Http2 => "h2",
+            Self::Resting { .. } => "rested",
+        }
+    }
 }
 
 /// What a crowd does.
@@ -50,6 +67,9 @@ pub struct Load {
     pub path: String,
     /// Bytes of a body to send along (POST), which begins with the request's id; 0 is a GET.
     pub body: usize,
+    /// Whether a kept connection is looked at before it is used, as any sensible client does: one that has been ended is
+    /// replaced, and that is counted. Without it, a gateway that ends idle connections early is caught at it.
+    pub watchful: bool,
     /// Kept connections rest between two requests: some hardly, some for nearly so long, none for longer.
     pub rest: Option<Duration>,
 }
@@ -57,17 +77,22 @@ pub struct Load {
 impl Load {
     /// GETs of the scripted worker's `/id/ID`.
     pub fn new(kind: Kind, rate: u32) -> Self {
-        Self { kind, rate, path: "/id/{id}".into(), body: 0, rest: None }
+        Self { kind, rate, path: "/id/{id}".into(), body: 0, watchful: false, rest: None }
+    }
+
+    /// The same crowd, looking before it sends.
+    pub fn watchful(self) -> Self {
+        Self { watchful: true, ..self }
     }
 
     /// POSTs whose body of so many bytes must come back.
     pub fn uploads(kind: Kind, rate: u32, body: usize) -> Self {
-        Self { kind, rate, path: "/echo?{id}".into(), body, rest: None }
+        Self { kind, rate, path: "/echo?{id}".into(), body, watchful: false, rest: None }
     }
 
     /// GETs that take the worker so long, so that some are in flight whenever something happens.
     pub fn slow(kind: Kind, rate: u32, ms: u32) -> Self {
-        Self { kind, rate, path: format!("/slow/{ms}"), body: 0, rest: None }
+        Self { kind, rate, path: format!("/slow/{ms}"), body: 0, watchful: false, rest: None }
     }
 
     /// On connections of their own that rest for up to so long between two requests, HTTP/2 as well.
@@ -168,7 +193,7 @@ impl Drop for Traffic {
 
 impl Shared {
     async fn run(self: &Arc<Self>, site: Site, load: Load) {
-        let visitors = Arc::new(Visitors::new(site, load.kind, load.rest));
+        let visitors = Arc::new(Visitors::new(site, &load));
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / load.rate);
         // A tick that was late is made up for: the rate is constant whatever the machine does.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -178,7 +203,7 @@ impl Shared {
             // The moment at which it was due: a crowd held up by itself counts as slow answers, not as fewer requests.
             let due: Instant = ticks.tick().await;
             number += 1;
-            let id = format!("{:?}-{number}", load.kind);
+            let id = format!("{}-{number}", load.kind.word());
             let path = load.path.replace("{id}", &id);
             let must_name_id = load.path.contains("{id}");
             let mut body = if load.body > 0 { id.clone().into_bytes() } else { Vec::new() };
@@ -187,9 +212,11 @@ impl Shared {
             shared.report.lock().expect("no visitor panics").sent += 1;
             requests.spawn(async move {
                 let outcome = visitors.ask(&path, body).await;
-                let took = due.elapsed();
-                let ok =
-                    shared.report.lock().expect("no visitor panics").count(outcome, must_name_id.then_some(&id), took);
+                let sample = Sample { due, took: due.elapsed() };
+                let mut report = shared.report.lock().expect("no visitor panics");
+                report.reopened = visitors.reopened();
+                let ok = report.count(outcome, must_name_id.then_some(&id), sample);
+                drop(report);
                 if ok {
                     shared.answered.fetch_add(1, Ordering::Release);
                 }

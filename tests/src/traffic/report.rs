@@ -2,8 +2,49 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{Kind, Load};
-use crate::client::{Response, Result};
+use crate::client::{ClientError, Response, Result};
+
+/// How a request was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loss {
+    /// No connection.
+    Refused,
+    /// The connection, or its stream, ended before the answer did.
+    Reset,
+    /// Nothing came in time.
+    TimedOut,
+    /// An answer with another status than 200.
+    WrongStatus,
+    /// 200, and the answer to something else.
+    WrongBody,
+}
+
+impl Loss {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Refused, Self::Reset, Self::TimedOut, Self::WrongStatus, Self::WrongBody];
+
+    /// What failed where no answer came.
+    fn of(error: &ClientError) -> Self {
+        match error {
+            ClientError::Connect(_) | ClientError::NotSent(_) => Self::Refused,
+            ClientError::Timeout(_) => Self::TimedOut,
+            ClientError::Malformed(_) => Self::WrongBody,
+            ClientError::Tls(_) | ClientError::Io(_) | ClientError::Ended(..) | ClientError::Http2(_) => Self::Reset,
+        }
+    }
+}
+
+/// One request's time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// When it was to be sent.
+    pub(super) due: Instant,
+    /// From then to its answer, or to its failure.
+    pub(super) took: Duration,
+}
 
 /// Counts and latencies of one crowd.
 #[derive(Clone, Debug)]
@@ -20,7 +61,11 @@ pub struct Report {
     pub errors: BTreeMap<String, u64>,
     /// Which workers answered: pid, and how often.
     pub workers: BTreeMap<String, u64>,
-    latencies: Vec<Duration>,
+    /// Every loss, by its kind.
+    pub losses: BTreeMap<Loss, u64>,
+    /// Kept connections that were found ended before a request was sent on them; nothing is lost by that.
+    pub reopened: u64,
+    samples: Vec<Sample>,
 }
 
 impl Report {
@@ -32,14 +77,16 @@ impl Report {
             statuses: BTreeMap::new(),
             errors: BTreeMap::new(),
             workers: BTreeMap::new(),
-            latencies: Vec::new(),
+            losses: BTreeMap::new(),
+            reopened: 0,
+            samples: Vec::new(),
         }
     }
 
     /// Counts one outcome; whether it was a good one.
-    pub(super) fn count(&mut self, outcome: Result<Response>, id: Option<&String>, took: Duration) -> bool {
-        self.latencies.push(took);
-        match outcome {
+    pub(super) fn count(&mut self, outcome: Result<Response>, id: Option<&String>, sample: Sample) -> bool {
+        self.samples.push(sample);
+        let loss = match outcome {
             Ok(answer) if answer.status == 200 => {
                 if let Some(pid) = answer.field("x-worker-pid") {
                     *self.workers.entry(pid.to_owned()).or_default() += 1;
@@ -50,10 +97,18 @@ impl Report {
                 }
                 let error = "the answer to another request".to_owned();
                 *self.errors.entry(error).or_default() += 1;
+                Loss::WrongBody
             }
-            Ok(answer) => *self.statuses.entry(answer.status).or_default() += 1,
-            Err(error) => *self.errors.entry(error.to_string()).or_default() += 1,
-        }
+            Ok(answer) => {
+                *self.statuses.entry(answer.status).or_default() += 1;
+                Loss::WrongStatus
+            }
+            Err(error) => {
+                *self.errors.entry(error.to_string()).or_default() += 1;
+                Loss::of(&error)
+            }
+        };
+        *self.losses.entry(loss).or_default() += 1;
         false
     }
 
@@ -64,10 +119,13 @@ impl Report {
 
     /// The latency that this share of the requests did not exceed; `1.0` is the worst.
     pub fn quantile(&self, share: f64) -> Duration {
-        let mut sorted = self.latencies.clone();
-        sorted.sort_unstable();
-        let Some(last) = sorted.len().checked_sub(1) else { return Duration::ZERO };
-        sorted[(last as f64 * share).round() as usize]
+        share_of(self.samples.iter().map(|sample| sample.took).collect(), share)
+    }
+
+    /// The latencies of the requests that were due within one of these spans.
+    pub fn latencies_within(&self, spans: &[(std::time::Instant, std::time::Instant)]) -> Vec<Duration> {
+        let within = |at: std::time::Instant| spans.iter().any(|(from, to)| (*from..=*to).contains(&at));
+        self.samples.iter().filter(|sample| within(sample.due.into_std())).map(|sample| sample.took).collect()
     }
 
     /// Holds it to having lost nothing, of at least `least` requests.
@@ -93,6 +151,13 @@ impl fmt::Display for Report {
     }
 }
 
+/// The value that this share of all does not exceed; zero of none.
+pub fn share_of(mut all: Vec<Duration>, share: f64) -> Duration {
+    all.sort_unstable();
+    let Some(last) = all.len().checked_sub(1) else { return Duration::ZERO };
+    all[(last as f64 * share).round() as usize]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,12 +174,19 @@ mod tests {
         let id = "a-1".to_owned();
         report.sent = 4;
         let took = Duration::from_millis;
-        assert!(report.count(answer(200, "this is a-1"), Some(&id), took(1)));
-        assert!(!report.count(answer(200, "this is a-2"), Some(&id), took(2)));
-        assert!(!report.count(answer(502, ""), Some(&id), took(3)));
-        assert!(!report.count(Err(ClientError::Timeout("x")), Some(&id), took(9)));
+        let due = Instant::now();
+        let sample = |ms| Sample { due, took: took(ms) };
+        assert!(report.count(answer(200, "this is a-1"), Some(&id), sample(1)));
+        assert!(!report.count(answer(200, "this is a-2"), Some(&id), sample(2)));
+        assert!(!report.count(answer(502, ""), Some(&id), sample(3)));
+        assert!(!report.count(Err(ClientError::Timeout("x")), Some(&id), sample(9)));
         assert_eq!((report.ok, report.lost()), (1, 3));
         assert_eq!(report.statuses, BTreeMap::from([(502, 1)]));
+        let losses = [(Loss::TimedOut, 1), (Loss::WrongStatus, 1), (Loss::WrongBody, 1)];
+        assert_eq!(report.losses, BTreeMap::from(losses));
+        let (at, later) = (due.into_std(), due.into_std() + took(1));
+        assert_eq!(report.latencies_within(&[(at, later)]).len(), 4);
+        assert!(report.latencies_within(&[(later, later)]).is_empty());
         assert_eq!(report.quantile(1.0), took(9));
         assert_eq!(report.quantile(0.5), took(3));
     }

@@ -4,15 +4,15 @@ use std::{
     collections::VecDeque,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::Kind;
-use crate::client::{Http2, Raw, Response, Result, Site};
+use super::{Kind, Load};
+use crate::client::{ClientError, Http2, Raw, Response, Result, Site};
 
 /// HTTP/2 connections of one crowd.
 const CONNECTIONS: usize = 4;
@@ -21,13 +21,17 @@ const CONNECTIONS: usize = 4;
 pub(super) struct Visitors {
     site: Site,
     kind: Kind,
+    watchful: bool,
     /// Kept HTTP/1.1 connections that are free.
     idle: Mutex<Vec<Raw>>,
     multiplexed: [AsyncMutex<Option<Http2>>; CONNECTIONS],
+    /// Connections that are used in turn, each after the same rest.
+    paced: Vec<AsyncMutex<Option<Raw>>>,
     turn: AtomicUsize,
     rest: Option<Duration>,
     /// Since when each rests, the one that has for longest first.
     resting: Mutex<VecDeque<(Instant, Kept)>>,
+    reopened: AtomicU64,
 }
 
 /// A connection that one request at a time has for itself.
@@ -40,16 +44,28 @@ enum Kept {
 const GRADES: usize = 8;
 
 impl Visitors {
-    pub(super) fn new(site: Site, kind: Kind, rest: Option<Duration>) -> Self {
+    pub(super) fn new(site: Site, load: &Load) -> Self {
+        let paced = match load.kind {
+            Kind::Resting { each } => (each.as_secs_f64() * f64::from(load.rate)).ceil() as usize,
+            _ => 0,
+        };
         Self {
             site,
-            kind,
+            kind: load.kind,
+            watchful: load.watchful,
             idle: Mutex::new(Vec::new()),
             multiplexed: [const { AsyncMutex::const_new(None) }; CONNECTIONS],
+            paced: (0..paced).map(|_| AsyncMutex::new(None)).collect(),
             turn: AtomicUsize::new(0),
-            rest,
+            rest: load.rest,
             resting: Mutex::new(VecDeque::new()),
+            reopened: AtomicU64::new(0),
         }
+    }
+
+    /// Kept connections that the gateway had ended while nobody used them, so that another had to be opened.
+    pub(super) fn reopened(&self) -> u64 {
+        self.reopened.load(Ordering::Relaxed)
     }
 
     /// A GET; with a body, a POST.
@@ -61,16 +77,29 @@ impl Visitors {
         match self.kind {
             Kind::NewConnection => self.site.request(method, path, &[("Connection", "close")], &body).await,
             Kind::KeepAlive => self.keep_alive(method, path, &body).await,
+            Kind::Resting { .. } => self.paced_by_turn(method, path, &body).await,
             Kind::Http2 => {
-                let connection = self.multiplexed().await?;
-                let request = connection.request(method, path).body(()).expect("a request");
-                connection.send(request, body.into()).await
+                loop {
+                    let connection = self.multiplexed().await?;
+                    let request = connection.request(method, path).body(()).expect("a request");
+                    match connection.send(request, body.clone().into()).await {
+                        // It said goodbye after it was looked at, and before anything was sent.
+                        Err(ClientError::NotSent(_)) if self.watchful => {
+                            self.reopened.fetch_add(1, Ordering::Relaxed);
+                        }
+                        outcome => return outcome,
+                    }
+                }
             }
         }
     }
 
     async fn keep_alive(&self, method: &str, path: &str, body: &[u8]) -> Result<Response> {
-        let kept = self.idle.lock().expect("no visitor panics").pop();
+        let mut kept = self.idle.lock().expect("no visitor panics").pop();
+        while self.watchful && kept.as_mut().is_some_and(Raw::is_over) {
+            self.reopened.fetch_add(1, Ordering::Relaxed);
+            kept = self.idle.lock().expect("no visitor panics").pop();
+        }
         let mut raw = match kept {
             Some(raw) => raw,
             None => self.site.h1().await?,
@@ -81,6 +110,39 @@ impl Visitors {
             self.idle.lock().expect("no visitor panics").push(raw);
         }
         Ok(answer)
+    }
+
+    async fn paced_by_turn(&self, method: &str, path: &str, body: &[u8]) -> Result<Response> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.paced.len();
+        let mut place = self.paced[turn].lock().await;
+        let mut kept = place.take();
+        if kept.as_mut().is_some_and(Raw::is_over) {
+            kept = None;
+            self.reopened.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut raw = match kept {
+            Some(raw) => raw,
+            None => self.site.h1().await?,
+        };
+        raw.send(self.site.message(method, path, &[], body)).await?;
+        let answer = raw.response().await?;
+        if !answer.head.lists("connection", "close") {
+            *place = Some(raw);
+        }
+        Ok(answer)
+    }
+
+    async fn multiplexed(&self) -> Result<Http2> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
+        let mut place = self.multiplexed[turn].lock().await;
+        if let Some(connection) = &*place
+            && connection.usable().await
+        {
+            return Ok(connection.clone());
+        }
+        let connection = self.site.h2().await?;
+        *place = Some(connection.clone());
+        Ok(connection)
     }
 
     async fn rested(&self, rest: Duration, method: &str, path: &str, body: Vec<u8>) -> Result<Response> {
@@ -120,18 +182,5 @@ impl Visitors {
         }
         let longest = resting.front()?.0.elapsed();
         if longest < wanted { None } else { resting.pop_front().map(|(_, connection)| connection) }
-    }
-
-    async fn multiplexed(&self) -> Result<Http2> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
-        let mut place = self.multiplexed[turn].lock().await;
-        if let Some(connection) = &*place
-            && connection.usable().await
-        {
-            return Ok(connection.clone());
-        }
-        let connection = self.site.h2().await?;
-        *place = Some(connection.clone());
-        Ok(connection)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior};
 
 use super::{
     Answer, Migrate, Notices, Store, StoreError,
@@ -89,7 +89,11 @@ impl Notices for Sqlite {
             let add = "INSERT INTO notices (author, body, created_at) VALUES (?1, ?2, ?3)
                        RETURNING id, author, body, created_at";
             let now = Timestamp::now().as_millisecond();
-            connection.prepare_cached(add)?.query_row((draft.author(), draft.body(), now), notice)
+            // Without a transaction of its own the row is kept when the statement is reset, which hides whether it was.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let added = transaction.prepare_cached(add)?.query_row((draft.author(), draft.body(), now), notice)?;
+            transaction.commit()?;
+            Ok(added)
         }))
     }
 
