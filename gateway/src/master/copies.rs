@@ -36,7 +36,9 @@ test -d "$2" || exit 0
 rm -rf -- "$1.restored"
 cp -aT -- "$2" "$1.restored"
 if test -e "$1" && test ! -e "$2.failed"; then mv -T -- "$1" "$2.failed"; fi
-mv -T -- "$1.restored" "$1""#;
+if test -e "$1"; then rm -rf -- "$2.again"; mv -T -- "$1" "$2.again"; fi
+mv -T -- "$1.restored" "$1"
+rm -rf -- "$2.again""#;
 
 impl Lease {
     /// Copies the tenant's `instance/` to where the tenant cannot write, before a migration.
@@ -124,5 +126,10 @@ mod tests {
         fs::remove_dir_all(&data).unwrap();
         run(RESTORE, 12);
         assert_eq!(fs::read_to_string(data.join("app.db")).unwrap(), "12");
+
+        // Done, and nobody knows.
+        run(RESTORE, 12);
+        assert_eq!(fs::read_to_string(data.join("app.db")).unwrap(), "12");
+        assert_eq!(fs::read_to_string(copies.join("before-12.failed/app.db")).unwrap(), "half migrated");
     }
 }

@@ -65,11 +65,14 @@ impl House {
             return;
         };
         proxy.facts.heard = Some(Instant::now());
+        if !proxy.facts.greeted && !matches!(fact, FromProxy::Hello { .. }) {
+            return;
+        }
         match fact {
             FromProxy::Hello { protocol, .. } if protocol != PROTOCOL => {
                 tracing::error!(protocol, "the proxy speaks another protocol");
             }
-            FromProxy::Hello { .. } => {}
+            FromProxy::Hello { .. } => proxy.facts.greeted = true,
             FromProxy::Counters { connections, .. } => {
                 let before = proxy.facts.connections.replace(connections);
                 if before != Some(connections) && !newest {

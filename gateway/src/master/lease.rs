@@ -96,6 +96,17 @@ impl Lease {
         Ok(Self { generation, spec, digest, place, socket, identity, begun, attempt, child: None, task: None })
     }
 
+    /// What a generation of a life before needs for its copy to be put back: no port, and no place.
+    pub(super) fn of_copies(
+        generation: GenerationId,
+        (spec, digest): (&Tenant, &Digest),
+        identity: Option<(u32, u32)>,
+    ) -> Self {
+        let (spec, digest, place) = (spec.clone(), digest.clone(), plan::Place::Unix(PathBuf::new()));
+        let (begun, attempt) = (Now::default(), 0);
+        Self { generation, spec, digest, place, socket: None, identity, begun, attempt, child: None, task: None }
+    }
+
     /// What an earlier life has held, with the socket that it left; its processes are adopted where they live.
     ///
     /// # Errors

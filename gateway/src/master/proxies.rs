@@ -44,6 +44,8 @@ pub(super) struct Proxy {
 /// What a proxy has told so far; forgotten when it ends.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
+    /// It has said Hello since we know it. What came before was said to a master that has gone; it is all said again.
+    pub(super) greeted: bool,
     /// It accepts.
     pub(super) ready: bool,
     /// It was told to accept.

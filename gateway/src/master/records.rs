@@ -109,7 +109,10 @@ impl Records {
     /// Notes the snapshot that has to be put back if we go no further; `None`: none has to.
     pub(super) fn note_migration(&mut self, name: &TenantName, migrating: Option<GenerationId>) {
         if self.all.get(name).is_some_and(|record| record.migrating != migrating) {
-            let record = Record { migrating, ..self.of(name) };
+            let before = self.of(name);
+            // Meanwhile nobody knows what the database has seen.
+            let migrated = before.migrated.clone().filter(|_| migrating.is_none());
+            let record = Record { migrating, migrated, ..before };
             self.remember(name, record);
         }
     }

@@ -74,8 +74,13 @@ impl Seat {
             newest_dotenv: self.newest_dotenv,
             removed: self.removed,
             identity: self.identity,
-            leases: self.leases.values().map(Lease::memory).collect(),
+            // One that is there for its copy only holds nothing.
+            leases: self.generations().map(Lease::memory).collect(),
         }
+    }
+
+    fn generations(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.values().filter(|lease| self.machine.plan(lease.generation).is_some())
     }
 
     /// A migration of its was cut short, and nothing of it lives: the snapshot that was kept under this generation is put

@@ -170,9 +170,15 @@ impl House {
     }
 
     fn on_task(&mut self, name: TenantName, generation: GenerationId, task: tenant::Task, exit: Exit, reason: &str) {
-        if let Some(lease) = self.seats.get_mut(&name).and_then(|seat| seat.leases.get_mut(&generation)) {
-            lease.task = None;
-            lease.kill();
+        if let Some(seat) = self.seats.get_mut(&name) {
+            if let Some(lease) = seat.leases.get_mut(&generation) {
+                lease.task = None;
+                lease.kill();
+            }
+            if seat.machine.plan(generation).is_none() {
+                // It was there for its copy only.
+                seat.leases.remove(&generation);
+            }
         }
         let done = exit.code == Some(0);
         if done && task == tenant::Task::Migrate {

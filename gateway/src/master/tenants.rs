@@ -206,8 +206,13 @@ impl House {
     }
 
     fn start_task(&mut self, name: &TenantName, generation: GenerationId, task: Task) -> Result<(), String> {
+        if task == Task::Restore {
+            let mut record = self.records.of(name);
+            record.migrated = None;
+            self.records.remember(name, record);
+        }
         let seat = self.seats.get_mut(name).ok_or("the tenant is gone")?;
-        let lease = seat.leases.get_mut(&generation).ok_or("the generation is gone")?;
+        let gone = || "the generation is gone".to_owned();
         let starter = super::lease::Starter {
             gateway: &self.gateway,
             house: &self.mark,
@@ -215,9 +220,13 @@ impl House {
             events: &self.events,
         };
         match task {
-            Task::Migrate => lease.migrate(&starter),
-            Task::Snapshot => lease.snapshot(&starter),
-            Task::Restore => lease.restore(&starter),
+            Task::Migrate => seat.leases.get_mut(&generation).ok_or_else(gone)?.migrate(&starter),
+            Task::Snapshot => seat.leases.get_mut(&generation).ok_or_else(gone)?.snapshot(&starter),
+            Task::Restore => {
+                // Its generation may be of a life before: a copy needs no port.
+                let copies = || Lease::of_copies(generation, (&seat.spec, &seat.digest), seat.identity);
+                seat.leases.entry(generation).or_insert_with(copies).restore(&starter)
+            }
         }
     }
 
@@ -279,7 +288,7 @@ impl House {
     fn plan_for(&self, seat: &Seat) -> tenant::RolloutPlan {
         let mut plan = seat.plan();
         // A database that this very command has migrated needs it no second time at a restart of landlord.
-        let first = seat.machine.current().is_none();
+        let first = seat.machine.current().is_none() && seat.machine.torn().is_none();
         if first && self.records.of(&seat.spec.name).migrated.as_ref() == Some(&migration(&seat.spec.app)) {
             plan.migrate = false;
         }

@@ -134,6 +134,17 @@ impl Tenant {
         self.current
     }
 
+    /// The snapshot that has to be put back before anything else may be started on the data, while that is so.
+    pub fn torn(&self) -> Option<GenerationId> {
+        let under_way = match &self.work {
+            Work::Rollout(Rollout { step: Step::Handover { .. }, .. }) => None,
+            Work::Rollout(rollout) => rollout.touched.then_some(rollout.next),
+            Work::Undo(undo) => undo.restore.then_some(undo.next),
+            Work::Rest | Work::Resume { .. } | Work::Retry { .. } | Work::Stopping => None,
+        };
+        self.torn.or(under_way)
+    }
+
     /// The generation that a person means by "it".
     fn subject(&self) -> Option<GenerationId> {
         let newest = || self.generations.last_key_value().map(|(id, _)| *id);
