@@ -96,6 +96,7 @@ fn a_program_that_cannot_follow_changes_nothing_and_says_why() {
     fs::write(&script, "no program at all").expect("a file");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
     for (program, why) in [
+        (Path::new("/bin/true"), "the offered program is no landlord"),
         (Path::new("/bin/false"), "the new program cannot go on from here: exit status 1"),
         (&script, "the offered program cannot be started"),
         (Path::new("/etc/passwd"), "the offered program cannot be started"),
@@ -103,6 +104,7 @@ fn a_program_that_cannot_follow_changes_nothing_and_says_why() {
         let ran = offer(&landlord, program).expect(1);
         assert!(ran.said().contains("nothing has changed") && ran.said().contains(why), "{}", ran.said());
     }
+    offer(&landlord, Path::new("/nowhere/landlord")).expect(1);
     // It waits for ever where a file should be.
     let generation = landlord.state().join("generation");
     let whole = fs::read(&generation).expect("the next number");

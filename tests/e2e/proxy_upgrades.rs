@@ -403,14 +403,3 @@ fn sighup_and_changed_http_settings_replace_the_proxy() {
     let third = newcomer(&landlord, &[first, second]);
     eventually("it has taken over", || (landlord.proxies() == [third]).then_some(()));
 }
-
-#[test]
-fn what_cannot_be_become_is_refused() {
-    let landlord = Setup::new().tenant("acme", "").start();
-    landlord.wait_state("acme", "running");
-    let proxy = the_proxy(&landlord);
-    landlord.landlord(&["upgrade", "--binary", "/nowhere/landlord"]).expect(1);
-    let ran = landlord.landlord(&["upgrade", "--binary", "/bin/true"]).expect(1);
-    assert!(ran.stderr.contains("another program"), "{}", ran.said());
-    assert_eq!(the_proxy(&landlord), proxy);
-}

@@ -16,7 +16,10 @@ pub(super) fn preflight(settings: RawFd) -> ExitCode {
         .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| format!("the settings in force: {error}")))
         .and_then(|gateway| master::preflight(&gateway));
     match looked {
-        Ok(()) => exit::DONE,
+        Ok(()) => {
+            out::line(master::GO);
+            exit::DONE
+        }
         Err(reason) => {
             out::line(&reason);
             exit::FAILED

@@ -114,13 +114,15 @@ impl House {
         if !matches!(becoming.stage, Stage::Preflight(_)) {
             return;
         }
-        if exit.success() {
+        let said = said.as_deref().map(str::trim).unwrap_or_default();
+        if exit.success() && said == preflight::GO {
             (becoming.stage, becoming.deadline) = (Stage::Waiting, deadline);
             return;
         }
-        let reason = match said.as_deref().map(str::trim) {
-            Some(said) if !said.is_empty() => format!("the new program cannot go on from here: {said}"),
-            _ => format!("the new program cannot go on from here: {exit}"),
+        let reason = match said {
+            _ if exit.success() => "the offered program is no landlord".to_owned(),
+            "" => format!("the new program cannot go on from here: {exit}"),
+            said => format!("the new program cannot go on from here: {said}"),
         };
         if let Some(Becoming { asker, .. }) = self.becoming.take() {
             self.refuse(asker, &reason);

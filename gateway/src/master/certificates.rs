@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -10,6 +11,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
 use crate::{
     model::{Certificate, CertificateSet, Host},
@@ -64,11 +70,13 @@ impl LocalCa {
             Err(_) => None,
         };
         let usable = match (read(&root_file), read(&key_file)) {
-            (Some(root_pem), Some(key_pem)) => Self::issuer(&root_pem, &key_pem).map_err(|error| error.to_string()),
+            (Some(root_pem), Some(key_pem)) => Self::issuer(&root_pem, &key_pem)
+                .map_err(|error| error.to_string())
+                .and_then(|issuer| Self { issuer, leaves: BTreeMap::new() }.tried(&root_pem)),
             _ => Err("one of its two files is missing, or is none that can be read".to_owned()),
         };
         let error = match usable {
-            Ok(issuer) => return Ok(Self { issuer, leaves: BTreeMap::new() }),
+            Ok(ca) => return Ok(ca),
             Err(error) => error,
         };
         let stamp = jiff::Timestamp::now().as_second();
@@ -90,6 +98,25 @@ impl LocalCa {
 
     fn issuer(root_pem: &str, key_pem: &str) -> Result<Issuer<'static, KeyPair>, rcgen::Error> {
         Issuer::from_ca_cert_pem(root_pem, KeyPair::from_pem(key_pem)?)
+    }
+
+    /// Itself, if whoever trusts `root_pem` would trust what it signs: a flipped bit may leave both files well formed.
+    fn tried(self, root_pem: &str) -> Result<Self, String> {
+        let host: Host = "localhost".parse().map_err(|_| "localhost is no host")?;
+        let leaf = self.mint(&host).map_err(|error| error.to_string())?;
+        let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string());
+        let mut roots = RootCertStore::empty();
+        roots.add(der(root_pem)?).map_err(|error| error.to_string())?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let visitor = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let (chain, name) = (der(&leaf.certificate.chain_pem)?, ServerName::try_from(host.as_str().to_owned()));
+        let name = name.map_err(|error| error.to_string())?;
+        let trusted = visitor
+            .map_err(|error| error.to_string())?
+            .verify_server_cert(&chain, &[], &name, &[], UnixTime::now())
+            .map_err(|error| error.to_string());
+        // The root's own dates do not count here (RFC 5280 section 6.1.1 d): a wrong clock replaces nothing.
+        trusted.map(|_| self)
     }
 
     /// A certificate for each of these hosts; leaves of hosts that are gone are forgotten, old ones minted anew.

@@ -40,5 +40,5 @@ mod vault;
 mod watch;
 
 pub use house::{Announce, OpenError, run};
-pub use preflight::preflight;
+pub use preflight::{GO, preflight};
 pub use vault::settings;

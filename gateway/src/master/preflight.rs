@@ -10,6 +10,9 @@ use super::{
 };
 use crate::{machine::Now, model::Gateway, sys, wire::PROTOCOL};
 
+/// What a program says that could: an exit status of 0 alone many others have.
+pub const GO: &str = "landlord can go on from here";
+
 /// Whether this program could go on from what the one that runs by `gateway` has written down.
 ///
 /// # Errors
