@@ -1,26 +1,25 @@
 //! A running gateway of a test's own: the real binaries, in a temporary folder, on ports of its own.
 
 use std::{
-    ffi::OsStr,
     fmt::Write as _,
     fs,
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{
-    Entry, Output, PATIENCE, Setup, Watch, binaries,
-    client::{Raw, Result as ClientResult, Site},
-    eventually,
-    ports::Ports,
-    process, status,
-};
+use crate::{Output, PATIENCE, Setup, binaries, eventually, ports::Ports, process};
+
+mod files;
+mod operator;
+mod places;
+
+pub use operator::Ran;
 
 /// Lines of each log that a failing test shows.
 const SHOWN: usize = 200;
@@ -43,31 +42,6 @@ struct Running {
     child: Child,
     out: Output,
     err: Output,
-}
-
-/// How a command ended and what it said.
-#[derive(Clone, Debug)]
-pub struct Ran {
-    /// Its exit code; -1 after a signal.
-    pub code: i32,
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-}
-
-impl Ran {
-    /// Both streams.
-    pub fn said(&self) -> String {
-        format!("{}{}", self.stdout, self.stderr)
-    }
-
-    /// Itself, when it exited with `code`; panics with what it said otherwise.
-    #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "exit code. It said:\n{}{}", self.stdout, self.stderr);
-        self
-    }
 }
 
 impl Landlord {
@@ -142,179 +116,6 @@ impl Landlord {
         let err = Output::follow(child.stderr.take().expect("stderr is piped"));
         self.running = Some(Running { child, out, err });
     }
-
-    // ---- The operator's side ----
-
-    /// Runs `landlord ARGS` to its end.
-    pub fn landlord<S: AsRef<OsStr>>(&self, args: &[S]) -> Ran {
-        let output = self.command(args).stdin(Stdio::null()).output().expect("landlord can be started");
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// `landlord ARGS`, ready to be started by the test itself.
-    pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = process::leashed(&binaries::program("landlord"));
-        command.args(args).env("LANDLORD_CONFIG", self.config()).current_dir(self.dir.path());
-        command
-    }
-
-    /// What `landlord status --json` says now.
-    #[track_caller]
-    pub fn status(&self) -> Vec<Entry> {
-        let ran = self.landlord(&["status", "--json"]).expect(0);
-        status::parse(&ran.stdout).unwrap_or_else(|error| panic!("status --json wrote {:?}: {error}", ran.stdout))
-    }
-
-    /// One tenant of [`Landlord::status`].
-    #[track_caller]
-    pub fn entry(&self, name: &str) -> Entry {
-        let fleet = self.status();
-        fleet.iter().find(|e| e.name == name).unwrap_or_else(|| panic!("no {name} in {fleet:#?}")).clone()
-    }
-
-    /// Every state from now on.
-    pub fn watch(&self) -> Watch {
-        let mut command = self.command(&["status", "--watch", "--json"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Watch::follow(process::spawn(command).expect("landlord can be started"))
-    }
-
-    /// Waits until the tenant is in `state`, and tells what it then is.
-    #[track_caller]
-    pub fn wait_state(&self, name: &str, state: &str) -> Entry {
-        self.wait_entry(name, &format!("{name} is {state}"), |entry| entry.state == state)
-    }
-
-    /// Waits until `wanted` takes the tenant's entry.
-    #[track_caller]
-    pub fn wait_entry(&self, name: &str, what: &str, mut wanted: impl FnMut(&Entry) -> bool) -> Entry {
-        let fleet = self.watch().until(what, |fleet| fleet.iter().any(|e| e.name == name && wanted(e)));
-        fleet.into_iter().find(|entry| entry.name == name).expect("the watch found it")
-    }
-
-    /// Waits until nothing is known of the tenant.
-    #[track_caller]
-    pub fn wait_gone(&self, name: &str) {
-        self.watch().until(&format!("{name} is gone"), |fleet| fleet.iter().all(|entry| entry.name != name));
-    }
-
-    // ---- The editor's side ----
-
-    /// A new or changed tenant file, whole at once: written beside and renamed over.
-    #[track_caller]
-    pub fn drop_tenant(&self, name: &str, toml: impl AsRef<[u8]>) {
-        let beside = self.tenants().join(format!(".{name}.toml.tmp"));
-        fs::write(&beside, toml).expect("a tenant file is written");
-        fs::rename(beside, self.tenant_file(name)).expect("a tenant file is renamed");
-    }
-
-    /// A changed tenant file, as editors do that truncate and write.
-    #[track_caller]
-    pub fn overwrite_tenant(&self, name: &str, toml: impl AsRef<[u8]>) {
-        fs::write(self.tenant_file(name), toml).expect("a tenant file is written");
-    }
-
-    /// The file is gone.
-    #[track_caller]
-    pub fn remove_tenant(&self, name: &str) {
-        fs::remove_file(self.tenant_file(name)).expect("a tenant file is removed");
-    }
-
-    /// A tenant's secrets.
-    #[track_caller]
-    pub fn write_dotenv(&self, name: &str, text: &str) {
-        let beside = self.folder(name).join(".env.tmp");
-        fs::write(&beside, text).expect("a .env is written");
-        fs::rename(beside, self.folder(name).join(".env")).expect("a .env is renamed");
-    }
-
-    /// Changes `landlord.toml` by replacing a text in it.
-    #[track_caller]
-    pub fn edit_config(&self, from: &str, to: &str) {
-        let text = fs::read_to_string(self.config()).expect("landlord.toml");
-        assert!(text.contains(from), "{from:?} is not in landlord.toml:\n{text}");
-        fs::write(self.config(), text.replace(from, to)).expect("landlord.toml is written");
-    }
-
-    // ---- The visitor's side ----
-
-    /// A tenant's host under the zone.
-    pub fn host(&self, tenant: &str) -> String {
-        format!("{tenant}.{}", self.zone)
-    }
-
-    /// A tenant's site, as a visitor who trusts the house's CA opens it.
-    pub fn site(&self, tenant: &str) -> Site {
-        self.site_at(&self.host(tenant))
-    }
-
-    /// The site at any host name.
-    pub fn site_at(&self, host: &str) -> Site {
-        Site::new(self.https(), host, &self.ca())
-    }
-
-    /// A connection in clear text, to the port that redirects.
-    pub async fn plain(&self) -> ClientResult<Raw> {
-        Raw::tcp(self.http()).await
-    }
-
-    // ---- Places ----
-
-    /// Its folder, in which everything of it lies.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// `landlord.toml`.
-    pub fn config(&self) -> PathBuf {
-        self.dir.path().join("landlord.toml")
-    }
-
-    /// `tenants.d`.
-    pub fn tenants(&self) -> PathBuf {
-        self.dir.path().join("tenants.d")
-    }
-
-    /// `tenants.d/NAME.toml`.
-    pub fn tenant_file(&self, name: &str) -> PathBuf {
-        self.tenants().join(format!("{name}.toml"))
-    }
-
-    /// The state folder.
-    pub fn state(&self) -> PathBuf {
-        self.dir.path().join("state")
-    }
-
-    /// A tenant's own folder.
-    pub fn folder(&self, name: &str) -> PathBuf {
-        self.state().join("tenants").join(name)
-    }
-
-    /// The certificate that visitors trust.
-    pub fn ca(&self) -> PathBuf {
-        self.state().join("certs/local-ca.pem")
-    }
-
-    /// Where TLS is.
-    pub fn https(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ports.https()))
-    }
-
-    /// Where clear text is.
-    pub fn http(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ports.http()))
-    }
-
-    /// The ports that are this test's.
-    pub fn ports(&self) -> &Ports {
-        &self.ports
-    }
-
-    // ---- The process ----
 
     /// The gateway's pid.
     #[track_caller]

@@ -79,7 +79,7 @@ pub(super) enum Verb {
         #[arg(long)]
         accept_removals: bool,
     },
-    /// Replace the proxy without losing a request
+    /// Become another version of landlord, without losing a request
     #[command(long_about = help::UPGRADE)]
     Upgrade {
         /// The program to become [else: this one]

@@ -48,8 +48,9 @@ pub(super) const RUN: &str = "\
 Run the gateway in the foreground, until SIGTERM or Ctrl-C.
 
 landlord listens, starts a worker for every tenant, and watches the folder of tenants. SIGTERM and Ctrl-C stop it: requests \
-in flight are finished first, then every worker is stopped. SIGHUP reads all files again and replaces the proxy, as `landlord upgrade` does. Without root everything runs as \
-you; as root with [users] in landlord.toml every tenant has a user of its own.
+in flight are finished first, then every worker is stopped. SIGHUP reads all files again and does what `landlord upgrade` \
+does, with the file that it was started from. Without root everything runs as you; as root with [users] in landlord.toml \
+every tenant has a user of its own.
 
 A wrong landlord.toml ends it with code 78 and all that is wrong. A wrong tenant's file does not: it is shown by `landlord \
 status`, and that tenant keeps its last good settings.";
@@ -100,14 +101,19 @@ more than a fifth of the tenants (and more than three) would vanish at once, lan
 them all and says so in `landlord status`; --accept-removals says that it was meant.";
 
 pub(super) const UPGRADE: &str = "\
-Replace the proxy without losing a request.
+Become another version of landlord, without losing a request.
+
+The landlord that runs becomes this program, or the one that --binary names, in place: the same process, the same workers. \
+The new one first looks at a copy of what it would go on from. If it cannot take over, the old one runs on, nothing has \
+changed, and the code is 1. If the program is the very one that runs, only the proxy is replaced. Settings in force stay in \
+force; workers keep the program that they were started with.
 
 A new proxy is started on the same sockets; once it accepts, the one before it accepts no more and ends what it has: answers, \
-downloads and WebSockets go on, each to a deadline of its own. Workers never notice. If the new one fails, or has not begun to \
-serve after 10 s, it is ended, nothing has changed, and the code is 1. Settings in [http] act from here on.
+downloads and WebSockets go on, each to a deadline of its own. If the new one fails, or has not begun to serve after 10 s, \
+it is ended, the one before it serves on, and the code is 1.
 
 At most four older proxies end their last connections at a time; a further upgrade waits for one of them, says so, and cuts \
-nobody. Upgrades that are asked for at the same time are done together. Returns when the new proxy serves.";
+nobody. Returns when the new proxy serves.";
 
 pub(super) const LOGS: &str = "\
 Show what a tenant's worker wrote.

@@ -10,7 +10,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-        unix::{ffi::OsStringExt, fs::MetadataExt},
+        unix::ffi::OsStringExt,
     },
 };
 
@@ -55,15 +55,6 @@ pub fn take(number: RawFd) -> io::Result<BTreeMap<String, OwnedFd>> {
     let handover: Handover = serde_json::from_slice(&bytes)?;
     let taken = handover.descriptors.into_iter();
     Ok(taken.filter_map(|(name, number)| Some((name, fd::inherited(number).ok()?))).collect())
-}
-
-/// Whether both are one file: its device, inode, size and time of change say so.
-///
-/// # Errors
-/// One of them cannot be looked at.
-pub fn is_same(one: &File, other: &File) -> io::Result<bool> {
-    let id = |file: &File| file.metadata().map(|m| (m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec()));
-    Ok(id(one)? == id(other)?)
 }
 
 /// All that the call needs, and what is undone when it fails.
@@ -193,16 +184,5 @@ mod tests {
         let mut rest = String::new();
         File::from(taken.into_values().next().unwrap()).read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "");
-    }
-
-    #[test]
-    fn a_copy_is_another_program() {
-        let temp = tempfile::tempdir().unwrap();
-        let (one, two) = (temp.path().join("one"), temp.path().join("two"));
-        std::fs::write(&one, "x").unwrap();
-        std::fs::copy(&one, &two).unwrap();
-        let open = |path| File::open(path).unwrap();
-        assert!(is_same(&open(&one), &open(&one)).unwrap());
-        assert!(!is_same(&open(&one), &open(&two)).unwrap());
     }
 }

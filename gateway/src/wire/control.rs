@@ -114,7 +114,7 @@ pub struct Started {
 pub struct Draining {
     /// Its process.
     pub pid: u32,
-    /// Its open client connections when it last counted; it counts every 10 s.
+    /// Its open client connections when it last counted; it counts every second.
     pub connections: Option<u64>,
 }
 

@@ -100,15 +100,8 @@ impl Visitors {
             self.reopened.fetch_add(1, Ordering::Relaxed);
             kept = self.idle.lock().expect("no visitor panics").pop();
         }
-        let mut raw = match kept {
-            Some(raw) => raw,
-            None => self.site.h1().await?,
-        };
-        raw.send(self.site.message(method, path, &[], body)).await?;
-        let answer = raw.response().await?;
-        if !answer.head.lists("connection", "close") {
-            self.idle.lock().expect("no visitor panics").push(raw);
-        }
+        let (answer, raw) = self.ask_over(kept, method, path, body).await?;
+        self.idle.lock().expect("no visitor panics").extend(raw);
         Ok(answer)
     }
 
@@ -120,16 +113,27 @@ impl Visitors {
             kept = None;
             self.reopened.fetch_add(1, Ordering::Relaxed);
         }
+        let (answer, raw) = self.ask_over(kept, method, path, body).await?;
+        *place = raw;
+        Ok(answer)
+    }
+
+    /// On a connection that was kept, or else on a new one; the connection, if it may be kept.
+    async fn ask_over(
+        &self,
+        kept: Option<Raw>,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<(Response, Option<Raw>)> {
         let mut raw = match kept {
             Some(raw) => raw,
             None => self.site.h1().await?,
         };
         raw.send(self.site.message(method, path, &[], body)).await?;
         let answer = raw.response().await?;
-        if !answer.head.lists("connection", "close") {
-            *place = Some(raw);
-        }
-        Ok(answer)
+        let closes = answer.head.lists("connection", "close");
+        Ok((answer, (!closes).then_some(raw)))
     }
 
     async fn multiplexed(&self) -> Result<Http2> {

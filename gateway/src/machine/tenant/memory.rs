@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Generation, RolloutPlan, Stage, State, StopReason, Tenant, Wish,
     generation::{Draining, settings},
-    rollout::{Rollout, Step, Work},
+    work::{Rollout, Step, Work},
 };
 use crate::{
     machine::{

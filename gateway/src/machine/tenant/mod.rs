@@ -16,13 +16,14 @@ mod retreat;
 mod rollout;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use generation::{Generation, Stage};
 use memory::Recalled;
 pub use memory::{GenerationMemory, Memory};
 pub use message::{Action, Event, RolloutPlan, StopReason, Task, Wish};
 pub use picture::{Backend, Probing, Route, State, View};
-use rollout::Work;
+use work::Work;
 
 /// The machine of one tenant.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Generation, RolloutPlan, Stage, StopReason, Tenant, Wish,
-    rollout::{Rollout, Step, Work},
+    work::{Rollout, Step, Work},
 };
 use crate::{
     machine::{

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Action, GenerationId, Stage, Task, Tenant, Wish,
     generation::{Generation, Then},
-    rollout::Work,
+    work::Work,
 };
 use crate::machine::{Now, backoff::Pace, spoken, worker::Phase};
 

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::machine::backoff::Pace;
+
+mod any;
+mod recall;
 
 /// A worker, a clock, and prose.
 struct Script {
@@ -304,148 +305,5 @@ fn a_role_is_back_without_delay_and_never_given_up() {
         script.crash();
         assert!(script.worker.deadline().unwrap().since(script.now) <= Duration::from_secs(1));
         script.is(Phase::Backoff).time(&[&format!("spawn {}", attempt + 1)]);
-    }
-}
-
-impl Script {
-    /// Its owner dies here and another one goes on, by what is read back from paper.
-    fn dies(&mut self) -> &mut Self {
-        let paper = serde_json::to_vec(&self.worker.memory()).unwrap();
-        let memory: Memory = serde_json::from_slice(&paper).unwrap();
-        assert_eq!(memory, self.worker.memory());
-        self.worker = Worker::recall(settings(), memory, self.now);
-        self
-    }
-}
-
-#[test]
-fn a_recalled_process_goes_on_as_it_was() {
-    let mut script = Script::running();
-    script.wait(90_000).dies().is(Phase::Running);
-    assert_eq!(script.worker.view().ready_since, Some(Now::default()));
-    assert_eq!((script.worker.deadline(), script.worker.view().pid), (None, Some(100)));
-    script
-        .then(exited(1), &["not ready: exit status 3", "kill"])
-        .then(Event::TreeGone { attempt: 1 }, &[])
-        .is(Phase::Backoff);
-    let due = script.worker.deadline();
-    script.dies().is(Phase::Backoff);
-    assert_eq!(script.worker.deadline(), due, "its wait is not begun anew");
-    script.time(&["spawn 2"]);
-    assert_eq!(script.worker.view().restarts, 1);
-}
-
-#[test]
-fn a_recalled_start_has_its_whole_time_again() {
-    let mut script = Script::new();
-    script.then(Event::Start, &["spawn 1"]).then(Event::Spawned { pid: 100 }, &[]).wait(29_000).dies();
-    script.wait(29_000).then(Event::Timer, &[]).wait(1000).then(Event::Timer, &["stop"]);
-}
-
-#[test]
-fn a_spawn_whose_answer_was_lost_is_found_or_made_again() {
-    let mut script = Script::new();
-    script.then(Event::Start, &["spawn 1"]).dies().is(Phase::Starting);
-    script.then(Event::SpawnFailed { reason: "there is none".into() }, &["spawn 2"]).dies();
-    script.then(Event::Spawned { pid: 100 }, &[]).then(Event::Healthy { attempt: 2 }, &["ready"]).is(Phase::Running);
-    assert_eq!((script.worker.view().restarts, script.worker.bad_ends()), (0, 0));
-
-    let mut script = Script::new();
-    script.then(Event::Start, &["spawn 1"]).then(Event::Stop, &[]).dies();
-    script.then(Event::SpawnFailed { reason: "there is none".into() }, &["stopped"]).is(Phase::Stopped);
-}
-
-#[test]
-fn a_stop_or_a_kill_that_may_have_been_lost_is_said_again() {
-    let mut script = Script::running();
-    script.then(Event::Stop, &["stop"]).wait(15_000).dies().time(&["stop"]).is(Phase::Stopping);
-    script.wait(19_999).then(Event::Timer, &[]).wait(1).then(Event::Timer, &["kill"]).dies();
-    script.time(&["kill"]).dies().then(exited(1), &[]).time(&["kill"]);
-    script.then(Event::TreeGone { attempt: 1 }, &["stopped"]).is(Phase::Stopped);
-}
-
-#[test]
-fn a_crash_loop_stays_one() {
-    let mut script = Script::new();
-    script.then(Event::Start, &["spawn 1"]);
-    for _ in 0..5 {
-        script.then(Event::Spawned { pid: 100 }, &[]).crash();
-        script.dies();
-        let deadline = script.worker.deadline().unwrap();
-        script.wait(u64::try_from(deadline.since(script.now).as_millis()).unwrap() + 1);
-        if script.worker.phase() == Phase::Backoff {
-            script.then(Event::Timer, &[&format!("spawn {}", script.worker.view().attempt + 1)]);
-        }
-    }
-    script.is(Phase::Failed);
-    assert!(script.worker.given_up());
-}
-
-/// Any event, about this attempt or another.
-fn any_event() -> impl Strategy<Value = Event> {
-    let attempt = 0_u32..6;
-    prop_oneof![
-        1 => Just(Event::Start),
-        1 => Just(Event::Stop),
-        4 => Just(Event::Timer),
-        2 => Just(Event::Spawned { pid: 7 }),
-        1 => Just(Event::SpawnFailed { reason: "no such file".into() }),
-        2 => attempt.clone().prop_map(|attempt| Event::Healthy { attempt }),
-        2 => attempt.clone().prop_map(unhealthy),
-        2 => attempt.clone().prop_map(exited),
-        2 => attempt.prop_map(|attempt| Event::TreeGone { attempt }),
-    ]
-}
-
-proptest! {
-    /// Whatever comes in whatever order: no panic, no second process before the first one's tree is gone, and a stop
-    /// reaches down as soon as the answers are given.
-    #[test]
-    fn any_order_of_events_is_survived(events in prop::collection::vec((any_event(), 0_u64..40_000), 0..80)) {
-        let (mut worker, mut now) = (Worker::new(settings()), Now::default());
-        let mut alive = false;
-        let mut asked = false;
-        worker.on(Event::Start, now);
-        asked |= worker.phase() == Phase::Starting;
-        for (event, gap) in events {
-            now = now + Duration::from_millis(gap);
-            let (was, pid) = (worker.phase(), worker.view().pid);
-            let attempt = worker.view().attempt;
-            if asked && matches!(event, Event::Spawned { .. }) {
-                (alive, asked) = (true, false);
-            }
-            if asked && matches!(event, Event::SpawnFailed { .. }) {
-                asked = false;
-            }
-            if was == Phase::Killing && event == (Event::TreeGone { attempt }) {
-                alive = false;
-            }
-            for action in worker.on(event.clone(), now) {
-                if let Action::Spawn { attempt: new } = action {
-                    prop_assert!(!alive && !asked, "{:?} {:?} {:?}", was, pid, event);
-                    prop_assert_eq!(new, attempt + 1);
-                    asked = true;
-                }
-                if action == Action::Ready {
-                    prop_assert_eq!(worker.phase(), Phase::Running);
-                }
-            }
-            prop_assert_eq!(worker.phase() == Phase::Running, worker.view().ready_since.is_some());
-        }
-        // Well-behaved answers from here on.
-        let mut actions = worker.on(Event::Stop, now);
-        if asked {
-            actions.extend(worker.on(Event::Spawned { pid: 8 }, now));
-        }
-        for _ in 0..3 {
-            let attempt = worker.view().attempt;
-            if let Some(deadline) = worker.deadline() {
-                now = now.max(deadline);
-            }
-            worker.on(Event::Timer, now);
-            worker.on(Event::TreeGone { attempt }, now);
-        }
-        prop_assert_eq!(worker.phase(), Phase::Stopped);
-        prop_assert_eq!(worker.deadline(), None);
     }
 }

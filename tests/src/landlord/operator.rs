@@ -1,0 +1,93 @@
+//! The operator's side: commands, and what `status` says.
+
+use std::{
+    ffi::OsStr,
+    process::{Command, Stdio},
+};
+
+use super::Landlord;
+use crate::{Entry, Watch, binaries, process, status};
+
+/// How a command ended and what it said.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Its exit code; -1 after a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Both streams.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// Itself, when it exited with `code`; panics with what it said otherwise.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "exit code. It said:\n{}{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl Landlord {
+    /// Runs `landlord ARGS` to its end.
+    pub fn landlord<S: AsRef<OsStr>>(&self, args: &[S]) -> Ran {
+        let output = self.command(args).stdin(Stdio::null()).output().expect("landlord can be started");
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// `landlord ARGS`, ready to be started by the test itself.
+    pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = process::leashed(&binaries::program("landlord"));
+        command.args(args).env("LANDLORD_CONFIG", self.config()).current_dir(self.dir.path());
+        command
+    }
+
+    /// What `landlord status --json` says now.
+    #[track_caller]
+    pub fn status(&self) -> Vec<Entry> {
+        let ran = self.landlord(&["status", "--json"]).expect(0);
+        status::parse(&ran.stdout).unwrap_or_else(|error| panic!("status --json wrote {:?}: {error}", ran.stdout))
+    }
+
+    /// One tenant of [`Landlord::status`].
+    #[track_caller]
+    pub fn entry(&self, name: &str) -> Entry {
+        let fleet = self.status();
+        fleet.iter().find(|e| e.name == name).unwrap_or_else(|| panic!("no {name} in {fleet:#?}")).clone()
+    }
+
+    /// Every state from now on.
+    pub fn watch(&self) -> Watch {
+        let mut command = self.command(&["status", "--watch", "--json"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Watch::follow(process::spawn(command).expect("landlord can be started"))
+    }
+
+    /// Waits until the tenant is in `state`, and tells what it then is.
+    #[track_caller]
+    pub fn wait_state(&self, name: &str, state: &str) -> Entry {
+        self.wait_entry(name, &format!("{name} is {state}"), |entry| entry.state == state)
+    }
+
+    /// Waits until `wanted` takes the tenant's entry.
+    #[track_caller]
+    pub fn wait_entry(&self, name: &str, what: &str, mut wanted: impl FnMut(&Entry) -> bool) -> Entry {
+        let fleet = self.watch().until(what, |fleet| fleet.iter().any(|e| e.name == name && wanted(e)));
+        fleet.into_iter().find(|entry| entry.name == name).expect("the watch found it")
+    }
+
+    /// Waits until nothing is known of the tenant.
+    #[track_caller]
+    pub fn wait_gone(&self, name: &str) {
+        self.watch().until(&format!("{name} is gone"), |fleet| fleet.iter().all(|entry| entry.name != name));
+    }
+}
