@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use harness::{
-    Landlord, Setup, binaries, eventually,
+    Landlord, Setup, binaries,
     machine::{Install, Version},
     process,
 };
@@ -183,21 +183,36 @@ fn people_get_a_list_without_colours_in_a_pipe() {
 #[test]
 fn a_service_is_found_to_be_one() {
     for (version, number) in [(Version::V252, "version 252"), (Version::V257, "version 257")] {
-        let service =
-            Install::new(version).drop_in("landlord.service", "[Service]\nType=exec\nWatchdogSec=0\n").start();
-        eventually("it answers its operator", || (service.landlord(&["status"]).code == 0).then_some(()));
-        let mut command = service.machine().command(&["landlord"]);
-        command.current_dir("/");
-        let (_, findings) = examine(command);
-        let is = |name: &str, level: &str, found: &str| {
+        let service = Install::new(version).start();
+        let (_, findings) = examine(service.machine().command(&["landlord"]));
+        let is_in = |findings: &Findings, name: &str, level: &str, found: &str| {
             let finding = &findings[name];
             assert!(finding.level == level && finding.found.contains(found), "{finding:?}");
         };
+        let is = |name: &str, level: &str, found: &str| is_in(&findings, name, level, found);
         is("systemd", "ok", number);
         is("units", "ok", "/usr/lib/systemd/system/landlord.service");
         is("supervision", "ok", "landlord.service");
         is("settings", "ok", "/etc/landlord/landlord.toml");
         is("users", "ok", "[users] 70000 to 79999");
         is("landlord", "ok", "runs as pid");
+        // What the unit has, and not the shell that asks.
+        is("hidepid", "ok", "invisible");
+        is("cgroup", "ok", "/landlord.service");
+        // systemd has the sockets in its store as well; that is nobody to be ended.
+        let mine = format!("listen {}", service.https());
+        is(&mine, "ok", "");
+
+        // Now systemd alone has them, for a landlord that is to be started again and does not come back yet.
+        let machine = service.machine();
+        let hold = "mkdir -p /run/systemd/system/landlord.service.d && printf '[Service]\\nRestartSec=60s\\n' \
+                    >/run/systemd/system/landlord.service.d/hold.conf && systemctl daemon-reload";
+        machine.shell(hold).expect(0);
+        machine.shell("kill -KILL $(pgrep -f '[l]andlord proxy') $(systemctl show -P MainPID landlord)").expect(0);
+        machine.wait_property("landlord", "SubState", "auto-restart");
+        let (_, findings) = examine(machine.command(&["landlord"]));
+        is_in(&findings, &mine, "ok", "systemd keeps");
+        // Its control socket is in the store as well: whoever asks is heard by nobody.
+        is_in(&findings, "landlord", "problem", "has not answered");
     }
 }

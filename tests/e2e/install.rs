@@ -172,6 +172,8 @@ fn units_and_settings_fit_where_they_are_installed() {
     assert!(checked.stdout.contains("OK: 0 tenants"), "{}", checked.said());
 }
 
+const BASH_COMPLETION: &str = "/usr/share/bash-completion/completions/landlord";
+
 #[test]
 fn the_manual_and_the_completions_can_be_read_by_those_who_read_them() {
     let root = Root::new("/usr");
@@ -184,11 +186,17 @@ fn the_manual_and_the_completions_can_be_read_by_those_who_read_them() {
         pages += 1;
     }
     assert!(pages > 10, "{pages} pages");
-    let completion = root.path("/usr/share/bash-completion/completions/landlord");
+    let completion = root.path(BASH_COMPLETION);
     let ask = "source \"$1\"; COMP_WORDS=(landlord sta); COMP_CWORD=1; _landlord landlord sta landlord; echo \"${COMPREPLY[*]}\"";
     let ran = run(Command::new("bash").args(["-c", ask, "bash"]).arg(completion)).expect(0);
     let words: BTreeSet<&str> = ran.stdout.split_whitespace().collect();
     assert_eq!(words, BTreeSet::from(["start", "status"]), "{}", ran.said());
+    // What landlord itself and systemd say is nobody's to type.
+    let every = "source \"$1\"; COMP_WORDS=(landlord ''); COMP_CWORD=1; _landlord landlord '' landlord; echo \"${COMPREPLY[*]}\"";
+    let ran = run(Command::new("bash").args(["-c", every, "bash"]).arg(root.path(BASH_COMPLETION))).expect(0);
+    let words: BTreeSet<&str> = ran.stdout.split_whitespace().filter(|word| !word.starts_with('-')).collect();
+    let verbs = ["check", "doctor", "logs", "reload", "restart", "run", "start", "status", "stop", "upgrade"];
+    assert_eq!(words, BTreeSet::from(verbs), "{}", ran.said());
     assert!(root.read("/usr/share/zsh/vendor-completions/_landlord").starts_with("#compdef landlord\n"));
 }
 

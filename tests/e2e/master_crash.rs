@@ -57,16 +57,6 @@ fn beats(service: &Service, name: &str) -> Vec<u64> {
     said.lines().filter_map(beat).collect()
 }
 
-/// Nothing of the unit is left when it is stopped.
-fn stop(service: &Service) {
-    let machine = service.machine();
-    let group = machine.property("landlord", "ControlGroup");
-    machine.systemctl(&["stop", "landlord"]).expect(0);
-    let left = machine.shell(&format!("find /sys/fs/cgroup{group} -name cgroup.procs -exec cat {{}} +"));
-    assert_eq!(left.stdout, "", "processes are left");
-    assert_eq!(machine.property("landlord", "NFileDescriptorStore"), "0");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_crashes_lose_no_request_no_worker_and_no_word() {
     for version in Version::ALL {
@@ -122,7 +112,7 @@ async fn five_crashes_lose_no_request_no_worker_and_no_word() {
         eventually("the end of an adopted worker is noticed", || {
             Some(service.entry("beta")).filter(|now| now.state == "running" && now.pid != Some(beta))
         });
-        stop(&service);
+        service.stop();
     }
 }
 
@@ -167,7 +157,7 @@ async fn a_crash_in_the_middle_of_a_deploy_loses_nothing() {
     assert_eq!(beta.restarts, 0);
     Traffic::wait_all_answered(&crowds, 10);
     none_lost("a crash in the middle of each kind of deploy", crowds);
-    stop(&service);
+    service.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,11 +215,12 @@ async fn what_cannot_be_taken_over_is_ended_and_started_anew() {
     let roles = staff(&service).into_iter().filter(|(_, line)| line.contains("--link")).map(|(pid, _)| pid.to_string());
     let kill: Vec<String> =
         ["kill".into(), "-KILL".into()].into_iter().chain(roles).chain([service.pid().to_string()]).collect();
+    crowd.wait_answered(50);
     crowd.stop().assert_none_lost(50);
     machine.run(&kill).expect(0);
     assert_eq!(service.site("beta").get("/id/x").await.expect("an answer").text(), "x");
     assert_eq!(service.wait_state("beta", "running").pid, Some(beta));
-    stop(&service);
+    service.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,7 +238,7 @@ async fn a_restart_refuses_nobody() {
         before = after;
     }
     none_lost("three times systemctl restart", vec![crowd]);
-    stop(&service);
+    service.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -321,5 +312,5 @@ async fn a_crash_at_any_instant_comes_to_what_the_files_say() {
         let workers = staff.values().filter(|line| line.contains("scripted")).count();
         (workers == wanted.len() + 1 && staff.len() == workers + 2).then_some(())
     });
-    stop(&service);
+    service.stop();
 }

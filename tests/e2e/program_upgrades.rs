@@ -57,7 +57,7 @@ async fn another_program_goes_on_with_the_same_workers_and_nothing_is_lost() {
         assert!(ran.stdout.contains("runs; a new proxy serves, pid "), "{}", ran.said());
         assert_eq!(runs(&landlord), program);
         // Its roles are of the new program, too.
-        let newest = *landlord.proxies().last().expect("a proxy");
+        let newest = ran.new_proxy();
         eventually("the new proxy runs the new program", || {
             (fs::read_link(format!("/proc/{newest}/exe")).ok()? == program).then_some(())
         });
@@ -183,4 +183,192 @@ async fn an_upgrade_in_the_middle_of_deploys_waits_for_them_and_ends_none() {
         let after = landlord.wait_state(name, "running");
         assert_eq!((after.generation > before.generation, after.restarts), (true, 0), "{name}");
     }
+}
+
+/// A program that answers as a test wants it to: a shell, for which `preflight` and `run` are scripts in the folder that the
+/// master was started in.
+fn shell(landlord: &Landlord, preflight: &str) -> PathBuf {
+    fs::write(landlord.dir().join("preflight"), preflight).expect("a script");
+    fs::write(landlord.dir().join("run"), "echo became >> became\n").expect("a script");
+    let copy = landlord.dir().join("sh");
+    fs::copy("/bin/sh", &copy).expect("a copy");
+    copy
+}
+
+#[test]
+fn a_landlord_that_is_told_to_stop_becomes_nobody_else() {
+    let mut landlord = Setup::new()
+        .scripted("stop_timeout = \"3s\"\n")
+        .tenant("acme", "app = \"scripted\"\n[env]\nIGNORE_TERM = \"1\"\n")
+        .start();
+    landlord.wait_state("acme", "running");
+    let said = "while ! test -e said; do /bin/sleep 0.02; done\necho landlord can go on from here\n";
+    let program = shell(&landlord, &format!(": > looks\n{said}"));
+    let mut command = landlord.command(&["upgrade".as_ref(), "--binary".as_ref(), program.as_os_str()]);
+    command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let asker = process::spawn(command).expect("an order");
+    eventually("it looks", || landlord.dir().join("looks").exists().then_some(()));
+    assert!(process::signal(landlord.pid(), Signal::SIGTERM));
+    landlord.err().wait_line("that it stops", 0, |line| line.contains("stopping"));
+    fs::write(landlord.dir().join("said"), "").expect("a file");
+    let answered = asker.wait_with_output().expect("an end");
+    let words = String::from_utf8_lossy(&answered.stderr).into_owned() + &String::from_utf8_lossy(&answered.stdout);
+    assert!(words.contains("nothing has changed: landlord is stopping"), "{words}");
+    assert!(landlord.wait_exit().success());
+    assert!(!landlord.dir().join("became").exists());
+    landlord.wait_nobody_left();
+}
+
+#[test]
+fn what_a_strange_program_leaves_running_is_not_waited_for() {
+    let landlord = Setup::new().tenant("acme", "").start();
+    let before = landlord.wait_state("acme", "running");
+    let program = shell(&landlord, "/bin/sleep 120 &\necho $! > left\necho I would rather not\nexit 1\n");
+    let ran = offer(&landlord, &program).expect(1);
+    assert!(ran.said().contains("cannot go on from here: I would rather not"), "{}", ran.said());
+    let left: u32 = fs::read_to_string(landlord.dir().join("left")).expect("a pid").trim().parse().expect("a number");
+    assert!(process::alive(left), "its output is still open");
+    assert_eq!(landlord.entry("acme").pid, before.pid);
+    assert!(process::signal(left, Signal::SIGKILL));
+}
+
+/// The open descriptors of a process: number and what is behind it.
+fn descriptors(pid: u32) -> Vec<(u32, String)> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process");
+    let named = entries.flatten().filter_map(|entry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        let kind = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+        Some((number, kind.split(':').next().unwrap_or_default().to_owned()))
+    });
+    let mut all: Vec<_> = named.collect();
+    all.sort();
+    all
+}
+
+/// What a thread holds back.
+fn blocked(pid: u32) -> Vec<(u32, u64)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    let masks = tasks.flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("status")).ok()?;
+        let mask = text.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+        Some((task.file_name().to_str()?.parse().ok()?, u64::from_str_radix(mask.trim(), 16).ok()?))
+    });
+    masks.collect()
+}
+
+/// Signals reach the master's own thread only, or one that is taken while it becomes another program would be lost.
+#[track_caller]
+fn hears(pid: u32) {
+    let term = 1 << (Signal::SIGTERM as u32 - 1);
+    for (thread, mask) in blocked(pid) {
+        assert_eq!(mask & term == 0, thread == pid, "thread {thread} of {pid}: {mask:x}");
+    }
+}
+
+#[test]
+fn who_is_started_by_the_next_program_has_what_it_is_given_and_dies_with_it() {
+    let mut landlord = Setup::new().tenant("acme", "app = \"scripted\"\n").start();
+    let before = landlord.wait_state("acme", "running").pid.expect("a pid");
+    let master = landlord.pid();
+    hears(master);
+    let expected = descriptors(before);
+    let roles = |landlord: &Landlord| {
+        let mut roles: Vec<_> = process::descendants(master)
+            .into_iter()
+            .filter(|pid| process::command_line(*pid).get(1).is_some_and(|verb| verb == "log" || verb == "proxy"))
+            .collect();
+        roles.sort_unstable();
+        assert!(roles.contains(landlord.proxies().last().expect("a proxy")));
+        roles
+    };
+    for (turn, name) in ["second", "third"].into_iter().enumerate() {
+        offer(&landlord, &another(landlord.dir(), name)).expect(0);
+        hears(master);
+        landlord.drop_tenant(name, "app = \"scripted\"\n");
+        let worker = landlord.wait_state(name, "running").pid.expect("a pid");
+        let fresh = descriptors(worker);
+        let numbers = |all: &[(u32, String)]| all.iter().filter(|(fd, _)| *fd <= 3).cloned().collect::<Vec<_>>();
+        assert_eq!(numbers(&fresh), numbers(&expected), "turn {turn}");
+        let inherited = |all: &[(u32, String)]| all.iter().filter(|(_, kind)| kind == "pipe").count();
+        assert_eq!(inherited(&fresh), inherited(&expected), "{fresh:?}");
+        assert!(fresh.len() <= expected.len() + 2, "{fresh:?} instead of {expected:?}");
+        for pid in roles(&landlord).into_iter().chain([worker]) {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+            assert!(status.contains("SigBlk:\t0000000000000000"), "{status}");
+        }
+    }
+    let all = process::descendants(master);
+    assert!(all.len() >= 5, "{all:?}");
+    landlord.kill();
+    for pid in all {
+        eventually("it has died with the master", || (!process::alive(pid)).then_some(()));
+    }
+}
+
+#[test]
+fn who_starts_waits_or_has_failed_goes_on_where_it_was() {
+    let slow = "app = \"scripted\"\n[env]\nSTART_DELAY_MS = \"1500\"\n";
+    let mut landlord = Setup::new()
+        .scripted("")
+        .tenant("acme", "app = \"scripted\"\n")
+        .tenant("broken", "app = \"scripted\"\n[env]\nEXIT_AT_START = \"7\"\n")
+        .tenant("off", "app = \"scripted\"\n")
+        .start();
+    let acme = landlord.wait_state("acme", "running");
+    landlord.landlord(&["stop", "off"]).expect(0);
+    landlord.wait_entry("broken", "some ends", |entry| entry.restarts >= 2);
+    // More than may start at once, and each takes a while: the rest has a turn that has not come.
+    let names: Vec<String> = (0..12).map(|number| format!("slow{number}")).collect();
+    names.iter().for_each(|name| landlord.drop_tenant(name, slow));
+    eventually("some start", || (landlord.status().len() == 15).then_some(()));
+    offer(&landlord, &another(landlord.dir(), "second")).expect(0);
+    let program = another(landlord.dir(), "third");
+    offer(&landlord, &program).expect(0);
+    assert_eq!(runs(&landlord), program);
+    for name in &names {
+        let entry = landlord.wait_state(name, "running");
+        assert_eq!(entry.restarts, 0, "{name}");
+    }
+    let now = landlord.entry("acme");
+    assert_eq!((now.pid, now.restarts), (acme.pid, 0));
+    assert_eq!(landlord.entry("off").state, "stopped");
+    let before = landlord.entry("broken").restarts;
+    assert!(before >= 2, "what was counted is not forgotten");
+    // One process for each that runs, and none twice.
+    let workers = process::descendants(landlord.pid())
+        .into_iter()
+        .filter(|pid| process::command_line(*pid).first().is_some_and(|word| word.contains("scripted")))
+        .count();
+    assert!((13..=14).contains(&workers), "{workers} workers");
+    assert!(landlord.stop().success());
+    landlord.wait_nobody_left();
+}
+
+#[test]
+fn whoever_waits_longer_than_an_upgrade_may_is_told_that_it_goes_on() {
+    let landlord = Setup::new().scripted("").tenant("acme", "app = \"scripted\"\n").start();
+    let before = landlord.wait_state("acme", "running");
+    landlord.drop_tenant(
+        "acme",
+        "app = \"scripted\"\n[health]\nstart_timeout = \"2m\"\n[env]\nSTART_DELAY_MS = \"600000\"\n",
+    );
+    landlord.err().wait_line("a start of the next one", 0, |line| {
+        line.contains("\"generation\":2") && line.contains("\"event\":\"start\"")
+    });
+    let mut watch = landlord.watch();
+    let mut command = landlord.command(&["restart", "acme"]);
+    command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let asker = process::spawn(command).expect("an order");
+    let program = another(landlord.dir(), "second");
+    offer(&landlord, &program).expect(0);
+    assert_eq!(runs(&landlord), program);
+    let answered = asker.wait_with_output().expect("an end");
+    let words = String::from_utf8_lossy(&answered.stderr).into_owned() + &String::from_utf8_lossy(&answered.stdout);
+    assert!(words.contains("becomes another program, which goes on with it"), "{words}");
+    assert_eq!(answered.status.code(), Some(1));
+    let now = landlord.entry("acme");
+    assert_eq!((now.pid, now.restarts), (before.pid, 0), "the one before serves on");
+    // Whoever only watches goes on watching.
+    landlord.drop_tenant("late", "app = \"scripted\"\n");
+    watch.until("late is seen", |fleet| fleet.iter().any(|entry| entry.name == "late" && entry.state == "running"));
 }

@@ -54,3 +54,37 @@ fn a_tenant_file_that_is_there_before_a_reload_is_known_after_it() {
         }
     }
 }
+
+/// systemctl has no failed reload of this type, so whoever asked for it must find elsewhere what was not done.
+#[test]
+fn a_reload_that_was_no_upgrade_is_told_and_costs_nothing() {
+    let service = Install::new(Version::V257).tenant("acme", "").start();
+    let before = service.wait_state("acme", "running");
+    let (master, machine) = (service.pid(), service.machine());
+    let name = || machine.read(&format!("/proc/{master}/comm"));
+    machine.shell("cp --preserve /usr/bin/landlord /root/landlord && printf x >>/root/landlord").expect(0);
+    machine.write("/usr/bin/landlord", "no program");
+    machine.systemctl(&["reload", "landlord"]).expect(0);
+    let told = machine.run(&["/root/landlord", "status"]).expect(0).stdout;
+    assert!(told.contains("the reload was no upgrade"), "{told}");
+    assert!(machine.journal("landlord").contains("stays the program that it was"));
+
+    machine.run(&["mv", "/root/landlord", "/usr/bin/landlord"]).expect(0);
+    machine.systemctl(&["reload", "landlord"]).expect(0);
+    let told = service.landlord(&["status"]).expect(0).stdout;
+    assert!(!told.contains("the reload was no upgrade"), "{told}");
+    assert!(machine.journal("landlord").contains("another program runs now"));
+    assert_eq!(name(), "landlord\n", "and not the number of the descriptor that was executed");
+
+    let settings = machine.read("/etc/landlord/landlord.toml");
+    machine.write("/etc/landlord/landlord.toml", settings.replace("\"apps.test\"", "\"other.test\""));
+    machine.systemctl(&["reload", "landlord"]).expect(0);
+    let told = service.landlord(&["status"]).expect(0).stdout;
+    assert!(told.ends_with("for the next start of landlord: zone\n"), "what was changed, and nothing else: {told}");
+
+    machine.write("/etc/landlord/landlord.toml", "zoone = 1\n");
+    machine.systemctl(&["reload", "landlord"]).expect(0);
+    let wrong = machine.journal("landlord").matches("landlord.toml is wrong").count();
+    assert_eq!(wrong, 1, "once, however often the file is read");
+    assert_eq!((service.pid(), service.entry("acme").pid), (master, before.pid));
+}

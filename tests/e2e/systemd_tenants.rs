@@ -111,6 +111,25 @@ fn a_stop_of_landlord_is_no_wish_about_a_tenant() {
 }
 
 #[test]
+fn a_landlord_that_crashes_while_a_tenant_is_being_stopped_comes_back() {
+    for version in Version::ALL {
+        let (service, _, beta) = two(version);
+        let (machine, master) = (service.machine(), service.pid().to_string());
+        machine.run(&["kill", "-STOP", &master]).expect(0);
+        machine.systemctl(&["stop", "--no-block", UNIT]).expect(0);
+        wait_unit(&service, "acme", "deactivating");
+        machine.run(&["kill", "-KILL", &master]).expect(0);
+        machine.wait_property("landlord", "NRestarts", "1");
+        machine.wait_property("landlord", "ActiveState", "active");
+        assert_eq!(service.wait_state("beta", "running").pid, beta.pid, "{version:?}");
+        // Told again, it is done.
+        machine.systemctl(&["start", UNIT]).expect(0);
+        machine.systemctl(&["stop", UNIT]).expect(0);
+        assert_eq!(service.wait_state("acme", "stopped").pid, None, "{version:?}");
+    }
+}
+
+#[test]
 fn a_shutdown_is_no_wish_about_a_tenant() {
     for version in Version::ALL {
         let state = tempfile::tempdir().expect("a folder");

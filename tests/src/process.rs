@@ -74,6 +74,11 @@ pub fn alive(pid: u32) -> bool {
     matches!(stat(pid), Some((state, _)) if state != 'Z')
 }
 
+/// Whether nothing of the process is left: none of its threads, and nobody has to wait for it.
+pub fn reaped(pid: u32) -> bool {
+    stat(pid).is_none()
+}
+
 /// Whether the process stands still after SIGSTOP.
 pub fn stopped(pid: u32) -> bool {
     matches!(stat(pid), Some(('T', _)))

@@ -53,6 +53,8 @@ pub(super) enum ClientError {
     Unreachable(PathBuf, #[source] io::Error),
     #[error("landlord ended before it answered: see its log")]
     Gone,
+    #[error("landlord has not answered for {} s: it hangs, or is being started again", .0.as_secs())]
+    Silent(Duration),
     #[error("landlord answered with something else than this version of the program understands: {0}")]
     Strange(String),
 }

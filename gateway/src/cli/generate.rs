@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::{arguments::Arguments, exit, out, pages};
@@ -27,10 +27,21 @@ pub(super) fn generate(folder: &Path) -> ExitCode {
 fn completions(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
     for (shell, name) in [(Shell::Bash, "landlord.bash"), (Shell::Zsh, "_landlord"), (Shell::Fish, "landlord.fish")] {
         let mut text = Vec::new();
-        clap_complete::generate(shell, &mut Arguments::command(), "landlord", &mut text);
+        clap_complete::generate(shell, &mut for_people(), "landlord", &mut text);
         write(folder, name, &text)?;
     }
     Ok(())
+}
+
+/// The command line without what `landlord run` and systemd say: completions would offer hidden verbs, too.
+fn for_people() -> Command {
+    let all = Arguments::command();
+    let visible = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    Command::new("landlord")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .args(all.get_arguments().cloned())
+        .subcommands(visible)
 }
 
 fn man(folder: &Path) -> Result<(), (PathBuf, io::Error)> {

@@ -72,6 +72,8 @@ pub fn main() -> ExitCode {
 
 /// `landlord run`: by the settings that an earlier life had in force, or else by those of the file.
 fn start(config: Option<&Path>, handover: Option<RawFd>) -> ExitCode {
+    // After an upgrade the kernel has named us by the number of the descriptor that was executed.
+    let _ = sys::process::set_name("landlord");
     // First of all, while there is one thread and nothing else is open.
     let unusable = |error| out::complain(&format!("landlord: what it was started with cannot be used: {error}"));
     let mut inherited = sys::fdstore::take_inherited().map_err(unusable).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `landlord start`, `stop`, `restart`, `reload` and `upgrade`: an order, its progress, its end.
 
-use std::{os::fd::BorrowedFd, process::ExitCode};
+use std::{os::fd::BorrowedFd, process::ExitCode, time::Duration};
 
 use super::{
     client::{Client, ClientError, Reply},
@@ -11,6 +11,9 @@ use crate::{
     wire::{ControlRequest, Outcome},
 };
 
+/// Between two looks whether somebody is there.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// Gives `request` to a running landlord and waits until it is done.
 pub(super) fn give(gateway: &Gateway, request: &ControlRequest) -> ExitCode {
     give_with(gateway, request, &[])
@@ -18,7 +21,27 @@ pub(super) fn give(gateway: &Gateway, request: &ControlRequest) -> ExitCode {
 
 /// [`give`] with descriptors beside the request.
 pub(super) fn give_with(gateway: &Gateway, request: &ControlRequest, fds: &[BorrowedFd<'_>]) -> ExitCode {
-    let end = wait(gateway, request, fds);
+    tell(wait(gateway, request, fds))
+}
+
+/// [`give`], but not for longer than somebody is there who could answer: a socket that systemd keeps takes requests also
+/// while nobody is.
+pub(super) fn give_while(gateway: &Gateway, request: &ControlRequest, is_there: impl Fn() -> bool) -> ExitCode {
+    let end = Client::ask(gateway, request).and_then(|client| {
+        loop {
+            match client.reply_within(GLANCE)? {
+                Some(Reply::Progress(line)) => out::progress(&line),
+                Some(Reply::Done(outcome)) => return Ok(outcome),
+                Some(Reply::Status(_)) => return Err(ClientError::Strange("a status".to_owned())),
+                None if is_there() => {}
+                None => return Err(ClientError::Gone),
+            }
+        }
+    });
+    tell(end)
+}
+
+fn tell(end: Result<Outcome, ClientError>) -> ExitCode {
     out::progress("");
     match end {
         Ok(Outcome { ok: true, message }) => {

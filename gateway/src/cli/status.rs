@@ -45,15 +45,27 @@ fn once(gateway: &Gateway, name: Option<TenantName>, json: bool) -> Result<ExitC
 }
 
 fn watched(gateway: &Gateway, name: Option<TenantName>, json: bool) -> Result<ExitCode, ClientError> {
-    let client = Client::ask(gateway, &ControlRequest::Watch { tenant: name.clone() })?;
+    let ask = || Client::ask(gateway, &ControlRequest::Watch { tenant: name.clone() });
+    let mut client = ask()?;
     let redraws = out::is_terminal() && !json;
     let mut latest: Option<(Status, Instant)> = None;
+    // By the landlord that is asked now.
+    let mut answered = false;
     loop {
-        let reply = if redraws { client.reply_within(TICK)? } else { Some(client.reply()?) };
+        let reply = if redraws { client.reply_within(TICK) } else { client.reply().map(Some) };
         match reply {
-            Some(Reply::Status(status)) => latest = Some((only(status, name.as_ref()), Instant::now())),
-            Some(reply) => return ended(reply),
-            None => {}
+            Ok(Some(Reply::Status(status))) => {
+                latest = Some((only(status, name.as_ref()), Instant::now()));
+                answered = true;
+            }
+            Ok(Some(reply)) => return ended(reply),
+            Ok(None) => {}
+            // It became another program, or crashed: the next one answers on the same socket.
+            Err(ClientError::Gone) if answered => {
+                (client, answered) = (ask()?, false);
+                continue;
+            }
+            Err(error) => return Err(error),
         }
         let Some((status, received)) = &latest else { continue };
         if json {

@@ -42,6 +42,9 @@ fn draining(older: &[Draining]) -> Option<String> {
     };
     let counts: Option<Vec<u64>> = older.iter().map(|proxy| proxy.connections).collect();
     Some(match counts.map(|counts| counts.iter().sum::<u64>()) {
+        // What is left is the wait for its process.
+        Some(0) if older.len() == 1 => "1 older proxy is about to end".to_owned(),
+        Some(0) => format!("{} older proxies are about to end", older.len()),
         Some(1) => format!("{who} last connection"),
         Some(sum) => format!("{who} last {sum} connections"),
         None => format!("{who} last connections"),
@@ -237,6 +240,8 @@ globex-industries  failed   https://globex-industries.localhost:8443  workspace 
             draw(&Status { tenants: Vec::new(), rejected: Vec::new(), notices: Vec::new(), gateway }, None, false)
         };
         assert!(!shown(&[]).contains("proxy"));
+        assert!(shown(&[Some(0)]).ends_with("\n1 older proxy is about to end\n"));
+        assert!(shown(&[Some(0), Some(0)]).ends_with("\n2 older proxies are about to end\n"));
         assert!(shown(&[Some(1)]).ends_with("\n1 older proxy ends its last connection\n"));
         assert!(shown(&[Some(5), Some(7)]).ends_with("\n2 older proxies end their last 12 connections\n"));
         assert!(shown(&[Some(5), None]).ends_with("\n2 older proxies end their last connections\n"));

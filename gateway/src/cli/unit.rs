@@ -37,15 +37,22 @@ pub(super) fn stop(gateway: &Gateway, name: &TenantName) -> ExitCode {
             out::line("landlord is not running: nothing is to be stopped, and nothing is remembered");
             exit::DONE
         }
-        _ => order::give(gateway, &ControlRequest::UnitStop { tenant: name.clone() }),
+        // systemd starts a landlord that has crashed only when this has ended: to wait for it here would be for ever.
+        _ => order::give_while(gateway, &ControlRequest::UnitStop { tenant: name.clone() }, || !house_is_away()),
     }
 }
 
+/// What `systemctl` says; nothing where it cannot be asked.
+fn says(args: &[&str]) -> String {
+    let said = Command::new("systemctl").args(args).output();
+    said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+fn house_is_away() -> bool {
+    says(&["show", "--value", "--property=MainPID", "landlord.service"]) == "0"
+}
+
 fn house_is_closing() -> bool {
-    let says = |args: &[&str]| {
-        let said = Command::new("systemctl").args(args).output();
-        said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default()
-    };
     if says(&["is-system-running"]) == "stopping" {
         return true;
     }

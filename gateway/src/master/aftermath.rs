@@ -27,9 +27,8 @@ pub(super) fn lock(path: &Path) -> Result<Lock, LockError> {
         match files::lock(path) {
             // Nobody can hold what is no file. It is kept, for whoever put it there.
             Err(LockError::Io(_)) if path.is_dir() && Instant::now() < until => {
-                let aside = path.with_extension(format!("bad-{}", jiff::Timestamp::now().as_second()));
                 tracing::error!(file = %path.display(), "a folder stands where the lock is to be: put aside");
-                std::fs::rename(path, aside)?;
+                files::put_aside(path, jiff::Timestamp::now().as_second())?;
             }
             Err(LockError::Held { pid: Some(pid) }) if !process::exists(pid) && Instant::now() < until => {
                 std::thread::sleep(GLANCE);

@@ -21,6 +21,8 @@ use crate::{
 
 /// What the new program is given to look at everything.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What this program was told just before it becomes another one arrives within this, through pipes of its own.
+const LAST_SIGNALS: Duration = Duration::from_millis(2);
 /// Operators who wait for something are answered first, if that does not take longer.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
 /// A refusal is a sentence or two.
@@ -39,6 +41,11 @@ enum Stage {
     Preflight(Child),
     /// It will do; what is better ended here ends first.
     Waiting,
+    /// All has ended. No signal is let in any more: what came before has one more turn of the loop to be heard in.
+    Still {
+        /// Nobody else waited for an answer.
+        alone: bool,
+    },
 }
 
 /// What the program before has left for this one, beside all that a crash would leave.
@@ -53,6 +60,7 @@ impl House {
     /// The program of the file that this one was started from, as it is now, or of an open file, is to be the one that runs.
     /// The same one again replaces the proxy only. No asker: a signal asked.
     pub(super) fn upgrade(&mut self, program: Option<OwnedFd>, asker: Option<Replies>) {
+        self.untold |= self.notices.remove("program").is_some();
         let program = match program.map(File::from).or_else(sys::spawn::newer_binary) {
             None => return self.replace_proxy(asker),
             Some(program) => program,
@@ -70,8 +78,27 @@ impl House {
         tracing::error!(reason, "landlord stays the program that it was");
         match asker {
             Some(asker) => asker.done(false, format!("nothing has changed: {reason}")),
-            None => self.end_reload(),
+            // `systemctl reload` cannot fail: what it did not do is told by both kinds of status.
+            None => {
+                let sentence = format!("the reload was no upgrade, the program that ran runs on: {reason}");
+                self.notices.insert("program", sentence);
+                self.untold = true;
+                self.end_reload();
+            }
         }
+    }
+
+    /// Whatever was to follow this program does not any more. A house that closes closes as the program that it is: the next
+    /// one would know nothing of the farewell.
+    pub(super) fn stay(&mut self, reason: &str) {
+        let Some(Becoming { asker, stage, .. }) = self.becoming.take() else { return };
+        match &stage {
+            // Its end is told when it is reaped.
+            Stage::Preflight(child) => child.signal(libc::SIGKILL),
+            Stage::Waiting => {}
+            Stage::Still { .. } => listen_again(),
+        }
+        self.refuse(asker, reason);
     }
 
     fn look_before_it_leaps(&mut self, program: File, asker: Option<Replies>) {
@@ -103,11 +130,16 @@ impl House {
             dir: None,
             die_with_parent: true,
         })?;
-        Child::watch(child, Who::Preflight, 0, Some(report), self.events.clone())
+        // One that was given up may end while the next one looks.
+        let attempt = child.pid;
+        Child::watch(child, Who::Preflight, attempt, Some(report), self.events.clone())
     }
 
     /// The new program has looked, or could not even do that.
-    pub(super) fn on_preflight(&mut self, exit: Exit, said: Option<String>) {
+    pub(super) fn on_preflight(&mut self, pid: u32, exit: Exit, said: Option<String>) {
+        if self.scout().is_some_and(|scout| scout.pid != pid) {
+            return;
+        }
         preflight::clear(&self.gateway);
         let deadline = self.now() + LAST_ANSWERS;
         let Some(becoming) = &mut self.becoming else { return };
@@ -117,6 +149,9 @@ impl House {
         let said = said.as_deref().map(str::trim).unwrap_or_default();
         if exit.success() && said == preflight::GO {
             (becoming.stage, becoming.deadline) = (Stage::Waiting, deadline);
+            if let Some(asker) = &becoming.asker {
+                asker.progress("the new program can go on from here: what is under way ends first");
+            }
             return;
         }
         let reason = match said {
@@ -138,7 +173,7 @@ impl House {
     pub(super) fn scout(&self) -> Option<&Child> {
         match &self.becoming.as_ref()?.stage {
             Stage::Preflight(child) => Some(child),
-            Stage::Waiting => None,
+            Stage::Waiting | Stage::Still { .. } => None,
         }
     }
 
@@ -148,31 +183,63 @@ impl House {
         let Some(becoming) = &mut self.becoming else { return };
         let late = becoming.deadline <= now;
         match &becoming.stage {
-            Stage::Preflight(child) if late => {
-                // Its end is told when it is reaped.
-                child.signal(libc::SIGKILL);
-                becoming.deadline = now + PATIENCE;
-                let silent = format!("the new program has said nothing for {} s", PATIENCE.as_secs());
-                if let Some(Becoming { asker, .. }) = self.becoming.take() {
-                    self.refuse(asker, &silent);
-                }
+            Stage::Preflight(_) if late => {
+                self.stay(&format!("the new program has said nothing for {} s", PATIENCE.as_secs()));
             }
             Stage::Preflight(_) => {}
-            Stage::Waiting => {
+            stage @ (Stage::Waiting | Stage::Still { .. }) => {
+                let still = matches!(stage, Stage::Still { .. });
+                let long_enough = if let Stage::Still { alone } = stage { !alone } else { late };
                 let leases = || self.seats.values().flat_map(|seat| seat.leases.values());
                 // Half a migration is worse than a late upgrade.
                 let migrating = leases().any(|lease| lease.task.is_some());
                 let asking = self.clients.count() > self.watchers.len() + usize::from(becoming.asker.is_some());
-                if self.succession.is_resting() && !migrating && (late || !asking) {
-                    self.leap();
-                } else if late {
+                // The units of tenants take what we order as an operator's word, unless we know that it was ours.
+                let asking = asking || self.units.child().is_some();
+                let ended = self.succession.is_resting() && !migrating && (long_enough || !asking);
+                match (ended, still) {
+                    (true, true) if late => self.leap(),
+                    (true, true) => {}
+                    (true, false) => self.keep_still(!asking),
+                    (false, true) => self.go_on(),
                     // Looked at again with every event; this only keeps the loop from spinning.
-                    if let Some(becoming) = &mut self.becoming {
-                        becoming.deadline = now + LAST_ANSWERS;
-                    }
+                    (false, false) if late => self.wait_on(LAST_ANSWERS),
+                    (false, false) => {}
                 }
             }
         }
+    }
+
+    fn wait_on(&mut self, longer: Duration) {
+        let now = self.now();
+        if let Some(becoming) = &mut self.becoming {
+            becoming.deadline = now + longer;
+        }
+    }
+
+    fn keep_still(&mut self, alone: bool) {
+        if let Err(error) = sys::signals::block() {
+            return self.stay(&format!("signals cannot be held back: {error}"));
+        }
+        if let Some(becoming) = &mut self.becoming {
+            becoming.stage = Stage::Still { alone };
+        }
+        // Their connections end here; what they asked for does not.
+        for seat in self.seats.values_mut() {
+            for asker in seat.askers.drain(..).chain(seat.new_askers.drain(..)) {
+                asker.done(false, "landlord becomes another program, which goes on with it: see `landlord status`");
+            }
+        }
+        self.wait_on(LAST_SIGNALS);
+    }
+
+    /// Something is to be ended first after all.
+    fn go_on(&mut self) {
+        listen_again();
+        if let Some(becoming) = &mut self.becoming {
+            becoming.stage = Stage::Waiting;
+        }
+        self.wait_on(LAST_ANSWERS);
     }
 
     fn leap(&mut self) {
@@ -192,6 +259,7 @@ impl House {
             }
             Err(error) => error,
         };
+        listen_again();
         self.refuse(asker, &format!("the offered program cannot be executed: {error}"));
     }
 
@@ -225,6 +293,13 @@ impl House {
                 self.replace_proxy(asker);
             }
         }
+    }
+}
+
+/// Signals are let in again: this program goes on.
+fn listen_again() {
+    if let Err(error) = sys::signals::unblock() {
+        tracing::error!(%error, "no signal is heard any more");
     }
 }
 

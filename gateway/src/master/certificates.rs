@@ -83,9 +83,7 @@ impl LocalCa {
         // Whatever is there, a lone key or a folder too, is kept: somebody may still need it.
         for file in [&root_file, &key_file].into_iter().filter(|file| file.symlink_metadata().is_ok()) {
             tracing::error!(file = %file.display(), error, "the local CA is unusable: put aside, a new one is made");
-            let mut aside = file.clone().into_os_string();
-            aside.push(format!(".bad-{stamp}"));
-            std::fs::rename(file, aside).map_err(|e| CaError::File(file.clone(), e.to_string()))?;
+            sys::files::put_aside(file, stamp).map_err(|e| CaError::File(file.clone(), e.to_string()))?;
         }
         let (root_pem, key_pem) = mint_root()?;
         for (file, text, mode) in [(&key_file, &key_pem, 0o600), (&root_file, &root_pem, 0o644)] {

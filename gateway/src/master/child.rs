@@ -89,10 +89,13 @@ impl Child {
     }
 }
 
-/// What the shim wrote before it gave up. The worker closed its end at exec, so nothing here blocks.
+/// What was reported before the end: the shim's reason for giving up, the answer of a program that was offered. All of it is in
+/// the pipe by now; whoever else may hold the other end, as what a stranger's program has started does, is not waited for.
 fn said(report: OwnedFd) -> Option<String> {
+    sys::fd::never_wait(&report).ok()?;
     let mut text = Vec::new();
-    std::fs::File::from(report).take(4096).read_to_end(&mut text).ok()?;
+    // The error of an empty pipe that is still held comes after what was in it.
+    let _ = std::fs::File::from(report).take(4096).read_to_end(&mut text);
     let text = String::from_utf8_lossy(&text).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }

@@ -67,6 +67,7 @@ impl House {
         tracing::info!("stopping");
         self.announce = None;
         self.units.close();
+        self.stay("landlord is stopping");
         self.report_farewell();
         for (_, replies) in self.watchers.drain(..) {
             replies.done(false, "landlord is stopping");

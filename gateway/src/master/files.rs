@@ -290,14 +290,11 @@ impl House {
     /// New settings of the gateway: what can change while it runs does; what cannot is told.
     pub(super) fn take_settings(&mut self, read: Gateway) {
         self.notices.remove("landlord.toml");
-        let fixed = |g: &Gateway| {
-            let logs = (g.log_file_bytes, g.log_files);
-            (g.zone.clone(), g.state.clone(), g.run.clone(), g.listen.clone(), g.tls, g.users, logs)
-        };
-        if fixed(&read) != fixed(&self.gateway) {
-            let sentence = "landlord.toml: zone, state, run, [listen], [tls], [users] and [logs] change at the next start of landlord";
+        let later = for_the_next_start(&read, &self.gateway);
+        if !later.is_empty() {
+            let sentence = format!("landlord.toml: changed, and for the next start of landlord: {}", later.join(", "));
             tracing::warn!("{sentence}");
-            self.notices.insert("landlord.toml", sentence.into());
+            self.notices.insert("landlord.toml", sentence);
         }
         if read.http != self.gateway.http {
             tracing::info!("[http] changed: a new proxy takes over, which has it from its start");
@@ -327,4 +324,18 @@ pub(super) fn on_one_line(rejection: &Rejection) -> String {
         Some(line) => format!("{first}, in the line `{}`", line.trim()),
         None => first.to_owned(),
     }
+}
+
+/// What differs and cannot change while landlord runs, by its name in landlord.toml.
+fn for_the_next_start(read: &Gateway, now: &Gateway) -> Vec<&'static str> {
+    let differs = [
+        ("zone", read.zone != now.zone),
+        ("state", read.state != now.state),
+        ("run", read.run != now.run),
+        ("[listen]", read.listen != now.listen),
+        ("[tls]", read.tls != now.tls),
+        ("[users]", read.users != now.users),
+        ("[logs]", (read.log_file_bytes, read.log_files) != (now.log_file_bytes, now.log_files)),
+    ];
+    differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }

@@ -95,6 +95,22 @@ pub(super) struct LeaseMemory {
     pub(super) task: Option<Name>,
 }
 
+impl LeaseMemory {
+    /// What is let go of when it cannot be taken over: its sockets' name, the marker of its processes, its port.
+    pub(super) fn claims(&self) -> (GenerationId, String, Option<u16>) {
+        let port = match self.place {
+            Place::Port(port) => Some(port),
+            Place::Unix(_) => None,
+        };
+        (self.generation, marker(self.generation), port)
+    }
+}
+
+/// The line in the environment of each of a generation's processes that tells them from any other's.
+pub(super) fn marker(generation: GenerationId) -> String {
+    format!("LANDLORD_GENERATION={generation}")
+}
+
 /// The files.
 #[derive(Debug)]
 pub(super) struct Fleet {

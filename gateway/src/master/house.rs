@@ -137,11 +137,14 @@ pub fn run(gateway: Gateway, announce: Announce, inherited: Vec<(String, OwnedFd
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let (events, mut inbox) = mpsc::unbounded_channel();
         let spare = duplicates(&inherited);
+        // Blocked already since before this program was executed in the place of another; otherwise for the threads that
+        // libraries start meanwhile: a signal that one of those took while we become another program would be lost.
+        sys::signals::block().map_err(|e| OpenError::System("signals", e))?;
         let house = House::open(gateway, announce, Vault::new(inherited), events);
-        // Blocked since before this program was executed in the place of another.
         sys::signals::unblock().map_err(|e| OpenError::System("signals", e))?;
         let mut house = house.inspect_err(|error| {
-            if spare.contains_key(vault::PREVIOUS) {
+            // Once only: two programs that can both not go on would take turns for ever.
+            if spare.contains_key(vault::PREVIOUS) && !spare.contains_key(vault::REFUSAL) {
                 let failure = becoming::return_to_previous(spare, &error.to_string());
                 tracing::error!(error = %failure, "there is no way back to the program before");
             }

@@ -81,7 +81,10 @@ impl Lease {
                 (plan::Place::Port(port), socket)
             }
             Listen::Port => {
-                let (port, socket) = ports.take(sys::listen::reserve_tcp).ok_or_else(no_port)?;
+                // One with nothing on it first: killed workers leave connections that wait for a minute on theirs.
+                let taken = ports.take(sys::listen::reserve_tcp);
+                let taken = taken.or_else(|| ports.take(sys::listen::reserve_lingering_tcp));
+                let (port, socket) = taken.ok_or_else(no_port)?;
                 (plan::Place::Port(port), socket)
             }
             Listen::Unix => {
@@ -132,7 +135,7 @@ impl Lease {
         };
         let socket = match (plan::hands_socket(&spec.app), &place) {
             (true, _) => Some(socket.ok_or("its socket is gone")?),
-            (false, plan::Place::Port(port)) if child.is_none() => sys::listen::reserve_tcp(*port).ok(),
+            (false, plan::Place::Port(port)) if child.is_none() => keep(*port),
             (false, _) => None,
         };
         if let plan::Place::Port(port) = place {
@@ -178,7 +181,7 @@ impl Lease {
 
     /// The line in the environment of each of its processes that tells them from any other generation's.
     pub(super) fn marker(&self) -> String {
-        format!("LANDLORD_GENERATION={}", self.generation)
+        super::fleet::marker(self.generation)
     }
 
     /// Starts the worker. Its socket stays ours too; one that it binds itself is released right before.
@@ -270,8 +273,7 @@ impl Lease {
     pub(super) fn ended(&mut self) {
         self.child = None;
         if let (None, Listen::Port, Some(port)) = (&self.socket, self.spec.app.listen, self.port()) {
-            // Best effort: lingering connections of the old process may hold it for a moment.
-            self.socket = sys::listen::reserve_tcp(port).ok();
+            self.socket = keep(port);
         }
     }
 
@@ -310,4 +312,9 @@ impl Lease {
             }
         }
     }
+}
+
+/// Keeps a port between two attempts, as well as its old connections let us: best effort, the next one binds it anyway.
+fn keep(port: u16) -> Option<OwnedFd> {
+    sys::listen::reserve_tcp(port).or_else(|_| sys::listen::reserve_lingering_tcp(port)).ok()
 }

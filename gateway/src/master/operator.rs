@@ -143,7 +143,10 @@ impl House {
             Err(rejections) => {
                 let all: Vec<String> = rejections.iter().map(on_one_line).collect();
                 let message = format!("landlord.toml is wrong, the settings in force stay: {}", all.join("; "));
-                self.notices.insert("landlord.toml", message.clone());
+                // Once for each fault, however often it is read.
+                if self.notices.insert("landlord.toml", message.clone()).as_ref() != Some(&message) {
+                    tracing::error!("{message}");
+                }
                 self.untold = true;
                 Err(message)
             }

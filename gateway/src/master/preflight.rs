@@ -70,18 +70,20 @@ struct Copy {
 impl Copy {
     fn make(run: &Path) -> Result<Self, String> {
         let folder = folder(run);
+        // What a look that was broken off has left would count as if it were there.
+        let _ = std::fs::remove_dir_all(&folder);
         let made = sys::files::make_private_dir(&folder, 0o700);
         made.map_err(|e| format!("{}: {e}", folder.display()))?;
         Ok(Self { folder })
     }
 
-    /// What is not there need not be.
-    fn file(&self, from: &Path, to: &Path) -> Result<(), String> {
+    /// Whether it was there; it need not be.
+    fn file(&self, from: &Path, to: &Path) -> Result<bool, String> {
         let made = |path: &Path| sys::files::make_private_dir(path, 0o700);
         to.parent().map_or(Ok(()), made).map_err(|e| format!("{}: {e}", to.display()))?;
         match std::fs::copy(from, to) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(format!("{}: {error}", from.display())),
         }
     }
@@ -91,8 +93,8 @@ impl Copy {
         let mut count = 0;
         for entry in std::fs::read_dir(from).map_err(|e| format!("{}: {e}", from.display()))?.flatten() {
             let name = entry.file_name();
-            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                self.file(&entry.path(), &to.join(&name))?;
+            // A tenant may leave meanwhile: the one that runs goes on with its work.
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) && self.file(&entry.path(), &to.join(&name))? {
                 count += usize::from(Path::new(&name).extension().is_some_and(|ending| ending == "json"));
             }
         }

@@ -1,9 +1,11 @@
 //! A second life: what an earlier one has left is taken over, and nobody else notices. After a crash and after an upgrade it
 //! is the same.
 
+use std::collections::HashSet;
+
 use super::{
     event::Event,
-    fleet::{HouseMemory, RoleMemory, TenantMemory},
+    fleet::{HouseMemory, LeaseMemory, RoleMemory, TenantMemory},
     house::{House, log_settings},
     lease::Lease,
     proxies::Proxies,
@@ -48,18 +50,28 @@ impl House {
             self.proxies.older.retain(|one| one.role.child.is_some());
         }
         let mut recalled = Vec::new();
+        let mut given_up = HashSet::new();
         for (name, memory) in self.fleet.tenants() {
+            let held: Vec<_> = memory.leases.iter().map(LeaseMemory::claims).collect();
             match self.recall_seat(&name, memory) {
                 Ok(()) => recalled.push(name),
                 Err(reason) => {
                     tracing::error!(tenant = %name, reason, "its worker cannot be taken over: it is started anew");
                     // Let in anew by its file: nothing of its past may stay.
                     self.fleet.forget(&name);
+                    self.vault.forget(&vault::log(&name));
+                    for (generation, marker, port) in held {
+                        self.vault.forget(&vault::socket(&name, generation));
+                        given_up.insert(marker.into_bytes());
+                        if let Some(port) = port {
+                            self.ports.release(port);
+                        }
+                    }
                 }
             }
         }
         self.vault.forget_untaken();
-        self.end_strays();
+        self.end_strays(given_up);
         if self.log.child.is_some()
             && let Err(error) = self.tell_log()
         {
@@ -94,7 +106,7 @@ impl House {
     /// The first life, or one after a clean end: nothing of an earlier one may live, and nothing of it counts.
     pub(super) fn clear_up(&mut self) {
         self.vault.forget_untaken();
-        self.end_strays();
+        self.end_strays(HashSet::new());
         match sys::unit::kill_marked(&self.mark) {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "processes of an earlier life were left, and are ended"),
@@ -193,7 +205,7 @@ impl House {
 
     /// Ends whatever an earlier life has started and did not live to write down, and the commands that it had begun: what is
     /// no adopted role's, no adopted worker's, and of neither's making.
-    fn end_strays(&mut self) {
+    fn end_strays(&mut self, given_up: HashSet<Vec<u8>>) {
         let proxies = self.proxies.all().filter_map(|proxy| proxy.role.child.as_ref());
         let roles = self.log.child.iter().chain(proxies);
         let workers = self.workers().filter_map(|lease| lease.child.as_ref());
@@ -205,12 +217,18 @@ impl House {
             Err(error) => tracing::error!(%error, "some processes that nobody answers for cannot be ended"),
         }
         // Where no unit says what is ours, our own children are.
+        let mut ended: HashSet<Vec<u8>> = given_up;
         for lease in self.seats.values_mut().flat_map(|seat| seat.leases.values_mut()) {
             if lease.child.is_none() {
-                lease.kill();
+                ended.insert(lease.marker().into_bytes());
             }
             // It is ended, and nobody waits for its answer.
             lease.task = None;
+        }
+        match sys::process::kill_trees(&ended) {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "processes of workers that have ended are ended"),
+            Err(error) => tracing::error!(%error, "some processes of workers that have ended cannot be ended"),
         }
     }
 

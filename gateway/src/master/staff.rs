@@ -154,7 +154,7 @@ impl House {
                 }
             }
             Who::Units => self.units.ended(exit),
-            Who::Preflight => self.on_preflight(exit, said),
+            Who::Preflight => self.on_preflight(attempt, exit, said),
             Who::Worker(name, generation) => self.on_worker_exit(&name, generation, attempt, reason),
             Who::Migration(name, generation) => {
                 self.on_task(name, generation, tenant::Task::Migrate, exit, &reason);

@@ -5,7 +5,7 @@ use std::{
     os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 /// Takes over the descriptor with this number; it is close-on-exec from now on.
 ///
@@ -27,6 +27,13 @@ pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
     // SAFETY: sets a flag; no memory is passed.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What is not there yet is an error from now on (`WouldBlock`), and not waited for.
+pub fn never_wait(fd: impl std::os::fd::AsFd) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
 }
 
 /// Keeps the descriptor with this number open across exec.

@@ -123,8 +123,22 @@ pub fn worker_tcp(port: u16) -> io::Result<OwnedFd> {
 }
 
 /// Keeps `127.0.0.1:port` from others without listening, for a worker that will bind it itself; close-on-exec.
+///
+/// # Errors
+/// `AddrInUse` also while ended connections wait there for their time (TIME_WAIT, a minute).
 pub fn reserve_tcp(port: u16) -> io::Result<OwnedFd> {
+    reserved(port, false)
+}
+
+/// [`reserve_tcp`] of a port that nobody listens on, although ended connections may wait there: a worker gets it if it
+/// says SO_REUSEADDR, as the servers of every common language do. So does anybody else, which is why this comes second.
+pub fn reserve_lingering_tcp(port: u16) -> io::Result<OwnedFd> {
+    reserved(port, true)
+}
+
+fn reserved(port: u16, reuse: bool) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(reuse)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
     Ok(socket.into())
 }
@@ -303,6 +317,23 @@ mod tests {
         drop(socket);
         assert_eq!(listener_uid(addr).unwrap(), None);
         assert_eq!(holder(addr), None);
+    }
+
+    #[test]
+    fn ended_connections_keep_no_worker_from_a_port_and_listeners_do() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let listener = worker_tcp(port).unwrap();
+        assert_eq!(reserve_lingering_tcp(port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let listener = TcpListener::from(listener);
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // Who ends a connection first is who keeps its port for a while.
+        drop((listener.accept().unwrap(), listener));
+        drop(client);
+        assert_eq!(reserve_tcp(port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let held = reserve_lingering_tcp(port).unwrap();
+        assert_eq!(reserve_tcp(port).unwrap_err().kind(), io::ErrorKind::AddrInUse, "it is kept from others");
+        drop(held);
+        TcpListener::bind(("127.0.0.1", port)).expect("a worker binds it as any server does");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What `/proc` says about processes.
 
-use std::{ffi::OsStr, fs, io, os::unix::ffi::OsStrExt};
+use std::{fs, io};
 
 /// A process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,9 @@ impl Process {
     }
 }
 
-/// Whether the environment that this process was started with has the entry `NAME=value`.
-pub(super) fn has_entry(pid: u32, entry: &OsStr) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|held| held == entry.as_bytes()))
+/// Whether the environment that this process was started with has an entry `NAME=value` that is `wanted`.
+pub(super) fn has_entry(pid: u32, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| environ.split(|byte| *byte == 0).any(wanted))
 }
 
 /// Its command line for a person: arguments joined by spaces, control characters escaped, cut at 200 bytes.

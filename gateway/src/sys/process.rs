@@ -20,7 +20,11 @@ use super::{
     readiness::{Interest, watch},
     signals,
 };
-pub use super::{signals::by_name as signal_by_name, tree::kill_tree, unit::reopen};
+pub use super::{
+    signals::by_name as signal_by_name,
+    tree::{kill_tree, kill_trees},
+    unit::reopen,
+};
 
 /// How long whoever adopted an orphan may take to reap it before its cause of death is given up.
 const REAPED_WITHIN: Duration = Duration::from_millis(100);

@@ -34,6 +34,13 @@ pub fn reset() -> io::Result<()> {
     Ok(())
 }
 
+/// Holds signals back in the thread that calls, and in those that it starts from then on. Those that come wait, also across
+/// exec, for [`unblock`].
+pub fn block() -> io::Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    Ok(())
+}
+
 /// Lets in what was blocked while this process became another program ([`super::reexec`]).
 pub fn unblock() -> io::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;

@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, HashSet},
     ffi::OsStr,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     time::{Duration, Instant},
 };
 
@@ -37,7 +40,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// `TimedOut` when some are left after two seconds; `PermissionDenied` when some are another user's (set-uid programs),
 /// after all others have been killed.
 pub fn kill_tree(root: Option<BorrowedFd<'_>>, marker: &OsStr) -> io::Result<usize> {
-    kill_all(|| members(root.and_then(process::pid_of), marker))
+    kill_all(|| members(root.and_then(process::pid_of), |pid| proc::has_entry(pid, |entry| entry == marker.as_bytes())))
+}
+
+/// As [`kill_tree`], for many trees without a root at once, each by its marker: one look at all processes is dear enough.
+///
+/// # Errors
+/// As [`kill_tree`].
+pub fn kill_trees(markers: &HashSet<Vec<u8>>) -> io::Result<usize> {
+    if markers.is_empty() {
+        return Ok(0);
+    }
+    kill_all(|| members(None, |pid| proc::has_entry(pid, |entry| markers.contains(entry))))
 }
 
 /// Kills whomever `chosen` names, and asks it again until it names nobody; see [`kill_tree`].
@@ -95,13 +109,13 @@ fn open_same(chosen: Process) -> Option<OwnedFd> {
 }
 
 /// The living members of the tree.
-fn members(root: Option<u32>, marker: &OsStr) -> Vec<Process> {
+fn members(root: Option<u32>, has_marker: impl Fn(u32) -> bool) -> Vec<Process> {
     let all: BTreeMap<u32, Process> =
         proc::pids().into_iter().filter_map(|pid| Some((pid, Process::read(pid)?))).collect();
     let own = std::process::id();
     let mut verdicts = BTreeMap::from([(own, false)]);
     for pid in all.keys() {
-        judge(*pid, &all, root, marker, own, &mut verdicts);
+        judge(*pid, &all, root, &has_marker, own, &mut verdicts);
     }
     all.into_values().filter(|process| !process.zombie && verdicts.get(&process.pid) == Some(&true)).collect()
 }
@@ -111,7 +125,7 @@ fn judge(
     pid: u32,
     all: &BTreeMap<u32, Process>,
     root: Option<u32>,
-    marker: &OsStr,
+    has_marker: impl Fn(u32) -> bool,
     own: u32,
     verdicts: &mut BTreeMap<u32, bool>,
 ) {
@@ -134,7 +148,7 @@ fn judge(
         let marked = || {
             Some(process.pid) == root
                 || root.is_some_and(|root| process.session == root)
-                || (!process.zombie && proc::has_entry(process.pid, marker))
+                || (!process.zombie && has_marker(process.pid))
         };
         let ours = descends || unit.as_ref().is_some_and(|unit| unit.holds(process.pid));
         inherited = ours && (inherited || marked());
@@ -163,5 +177,34 @@ fn await_end(pidfd: &OwnedFd, until: Instant) -> io::Result<()> {
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn many_trees_are_ended_by_one_look_and_no_other() {
+        let marked = |number: &str| {
+            let marker = format!("LANDLORD_TEST_TREE={}-{number}", std::process::id());
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "sleep 600; :"]).env_clear().env("PATH", "/usr/bin:/bin");
+            let (name, value) = marker.split_once('=').unwrap();
+            (command.env(name, value).spawn().unwrap(), marker.into_bytes())
+        };
+        let (mut one, mut two, mut other) = (marked("1"), marked("2"), marked("3"));
+        assert_eq!(kill_trees(&HashSet::new()).unwrap(), 0);
+        let killed = kill_trees(&HashSet::from([one.1, two.1])).unwrap();
+        assert!((2..=4).contains(&killed), "two shells, and what they have started: {killed}");
+        for child in [&mut one.0, &mut two.0] {
+            assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+        }
+        assert!(other.0.try_wait().unwrap().is_none());
+        assert!(kill_trees(&HashSet::from([other.1])).unwrap() > 0);
+        other.0.wait().unwrap();
     }
 }

@@ -101,7 +101,7 @@ pub fn kill_marked(entry: &str) -> io::Result<usize> {
     tree::kill_all(|| {
         let all = processes();
         let living = all.values().filter(|one| !one.zombie && one.pid != own && !is_ancestor(one.pid, own, &all));
-        living.filter(|one| proc::has_entry(one.pid, entry.as_ref())).copied().collect()
+        living.filter(|one| proc::has_entry(one.pid, |held| held == entry.as_bytes())).copied().collect()
     })
 }
 
@@ -131,7 +131,7 @@ fn is_spared(one: &Process, all: &BTreeMap<u32, Process>, spared: &[u32], entrie
     one.zombie
         || theirs(one)
         || is_ancestor(one.pid, own, all)
-        || entries.iter().any(|entry| proc::has_entry(one.pid, entry.as_ref()))
+        || proc::has_entry(one.pid, |held| entries.iter().any(|entry| held == entry.as_bytes()))
         || lineage(one.parent, all).any(|ancestor| theirs(&ancestor))
 }
 

@@ -21,7 +21,7 @@ async fn upgrades_under_load_lose_nothing_and_touch_nobody_else() {
         Traffic::wait_all_answered(&crowds, 10);
         let ran = landlord.landlord(&["upgrade"]).expect(0);
         assert!(ran.stdout.contains("a new proxy serves, pid "), "{}", ran.said());
-        let newest = *landlord.proxies().last().expect("a proxy");
+        let newest = ran.new_proxy();
         assert_ne!(newest, proxy);
         assert!(ran.stdout.contains(&newest.to_string()), "{}", ran.said());
         proxy = newest;

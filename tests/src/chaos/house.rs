@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
-    path::PathBuf,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -33,8 +33,8 @@ pub trait House {
     fn revive(&mut self);
     /// What a master said that has ended by itself, which none ever may.
     fn gave_up(&mut self) -> Option<String>;
-    /// Whether workers and proxy live on while the master is dead.
-    fn outlives_its_master(&self) -> bool;
+    /// Other files with the same program in them, as its operator names them: what it may be told to become.
+    fn programs(&self) -> Vec<PathBuf>;
 
     /// What `landlord status --json` says; `None` while nobody answers.
     fn status(&self) -> Option<Vec<Entry>> {
@@ -43,7 +43,7 @@ pub trait House {
     }
 
     /// Writes a file beside its place and renames it there, as careful editors do.
-    fn write(&self, path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    fn write(&self, path: &Path, text: &str) -> std::io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let beside = path.with_file_name(format!(".{name}.tmp"));
         fs::write(&beside, text)?;
@@ -108,31 +108,55 @@ impl House for Laptop {
         self.0.ended()
     }
 
-    fn outlives_its_master(&self) -> bool {
-        false
+    fn programs(&self) -> Vec<PathBuf> {
+        programs(&self.0.dir().join("programs"))
     }
 }
 
-/// The gateway's settings for a storm: the apps of [`super::App`], and as root a uid for each tenant.
-pub fn setup(version: u32) -> Setup {
-    let scripted = binaries::program("scripted");
+impl Laptop {
+    /// The gateway, and beside it the programs that it may be told to become.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn new(landlord: Landlord) -> Self {
+        for program in programs(&landlord.dir().join("programs")) {
+            let folder = program.parent().expect("a folder");
+            fs::create_dir_all(folder).expect("a folder of ours");
+            fs::copy(binaries::program("landlord"), &program).expect("a copy");
+            symlink(binaries::program("landlord-worker"), folder.join("landlord-worker")).expect("a link");
+        }
+        Self(landlord)
+    }
+}
+
+/// Two places for programs.
+pub(super) fn programs(folder: &Path) -> Vec<PathBuf> {
+    ["one", "other"].map(|name| folder.join(name).join("landlord")).to_vec()
+}
+
+/// The gateway's settings for a storm: the apps of [`tables`], and as root a uid for each tenant.
+pub fn setup() -> Setup {
+    let users = if geteuid().is_root() { "[users]\nfirst = 71000\nlast = 71099\n" } else { "" };
+    Setup::new().tables(&tables(&binaries::program("scripted"))).tables(users)
+}
+
+/// The apps of [`super::App`], with the scripted worker where it is.
+pub fn tables(scripted: &Path) -> String {
     let scripted = scripted.display();
     let bundled = "command = [\"landlord-worker\", \"serve\"]\nmigrate = [\"landlord-worker\", \"migrate\"]\n\
                    health = \"/healthz\"\nstop_timeout = \"2s\"\n";
     let own = format!("command = [\"{scripted}\"]\nhealth = \"/healthz\"\nstop_timeout = \"2s\"\n");
-    let tables = format!(
+    format!(
         "[defaults.deploy]\nhold_timeout = \"10s\"\ndrain_timeout = \"5s\"\n\
-         [apps.board]\n{bundled}listen = \"inherit\"\nversion = \"{version}\"\n\
-         [apps.socket]\n{bundled}listen = \"unix\"\nversion = \"{version}\"\n\
+         [apps.board]\n{bundled}listen = \"inherit\"\nversion = \"1\"\n\
+         [apps.socket]\n{bundled}listen = \"unix\"\nversion = \"1\"\n\
          [apps.inherit]\n{own}listen = \"inherit\"\n\
          [apps.port]\n{own}listen = \"port\"\n\
          [apps.hold]\n{own}listen = \"inherit\"\ndeploy = {{ strategy = \"hold\" }}\n\
          migrate = [\"sh\", \"-c\", \"echo migrated >> journal\"]\n\
          [apps.wrapped]\ncommand = [\"sh\", \"-c\", \"{scripted}; exit $?\"]\nhealth = \"/healthz\"\nstop_timeout = \"2s\"\n\
          listen = \"port\"\n"
-    );
-    let users = if geteuid().is_root() { "[users]\nfirst = 71000\nlast = 71099\n" } else { "" };
-    Setup::new().tables(&tables).tables(users)
+    )
 }
 
 /// Kills a process without a word; `false` when it was gone.

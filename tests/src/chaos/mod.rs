@@ -7,13 +7,15 @@
 mod dice;
 mod house;
 mod ledger;
+mod machine;
 mod storm;
 mod verdict;
 mod wish;
 
 pub use dice::Dice;
-pub use house::{House, Laptop, setup};
+pub use house::{House, Laptop, setup, tables};
 pub use ledger::Ledger;
+pub use machine::Machined;
 pub use storm::{Plan, Storm, Struck, Weights};
 pub use verdict::{Convergence, converge, each_port_once, files_whole, no_orphan};
 pub use wish::{App, Stopped, Wish, Wishes};

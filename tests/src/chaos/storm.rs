@@ -35,13 +35,16 @@ pub struct Plan {
     pub pause: Duration,
     /// Who is struck.
     pub weights: Weights,
-    /// Whether the gateway knows `landlord upgrade`.
-    pub upgrades: bool,
 }
 
-/// Who was struck, and how often.
+/// Who was struck.
 #[derive(Clone, Debug, Default)]
-pub struct Struck(pub BTreeMap<&'static str, u32>);
+pub struct Struck {
+    /// How often each role.
+    pub counts: BTreeMap<&'static str, u32>,
+    /// The end of each struck proxy: from when it was killed to when nothing of it was left.
+    pub proxies: Vec<(Instant, Instant)>,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -53,7 +56,10 @@ enum Deed {
     Verb(&'static str),
     Reload,
     Version,
+    /// To the program that runs: another proxy.
     Upgrade,
+    /// To another file.
+    Become,
 }
 
 /// A storm on its way over a house.
@@ -66,8 +72,9 @@ pub struct Storm<'a, H: House> {
     verbs: BTreeMap<String, (&'static str, Child)>,
     asides: Vec<Child>,
     deeds: u32,
-    version: u32,
     struck: Struck,
+    /// Whose each generation is, and where it listens.
+    seen: BTreeMap<u64, Mark>,
 }
 
 /// No more than this many files are away at once: more would be held for an accident, as they should.
@@ -78,7 +85,7 @@ impl<'a, H: House> Storm<'a, H> {
     pub fn new(house: &'a mut H, wishes: &'a mut Wishes, spared: &'a [&'a str], seed: u64) -> Self {
         let struck = Struck::default();
         let (verbs, asides) = (BTreeMap::new(), Vec::new());
-        Self { house, wishes, spared, dice: Dice::new(seed), verbs, asides, deeds: 0, version: 1, struck }
+        Self { house, wishes, spared, dice: Dice::new(seed), verbs, asides, deeds: 0, struck, seen: BTreeMap::new() }
     }
 
     /// Rages to its end; all its deeds are done then, and the wishes say what they have asked for.
@@ -91,7 +98,7 @@ impl<'a, H: House> Storm<'a, H> {
                 panic!("after {kills} kills the master ended by itself:\n{said}");
             }
             self.hear_verbs();
-            self.deed(plan);
+            self.deed();
             std::thread::sleep(self.dice.pause(plan.pause));
             kills += u32::from(self.kill(plan));
         }
@@ -99,7 +106,7 @@ impl<'a, H: House> Storm<'a, H> {
         self.struck
     }
 
-    fn deed(&mut self, plan: &Plan) {
+    fn deed(&mut self) {
         let deed = self.dice.weighed(&[
             (30, Deed::Edit),
             (8, Deed::Break),
@@ -111,7 +118,8 @@ impl<'a, H: House> Storm<'a, H> {
             (8, Deed::Verb("start")),
             (6, Deed::Reload),
             (4, Deed::Version),
-            (if plan.upgrades { 6 } else { 0 }, Deed::Upgrade),
+            (3, Deed::Upgrade),
+            (5, Deed::Become),
         ]);
         let names: Vec<String> = self.wishes.keys().filter(|n| !self.spared.contains(&n.as_str())).cloned().collect();
         let name = self.dice.one_of(&names).clone();
@@ -125,13 +133,17 @@ impl<'a, H: House> Storm<'a, H> {
             Deed::Verb(verb) => self.verb(&name, verb),
             Deed::Reload => self.aside(&["reload"]),
             Deed::Upgrade => self.aside(&["upgrade"]),
+            Deed::Become => {
+                let program = self.dice.one_of(&self.house.programs()).display().to_string();
+                self.aside(&["upgrade", "--binary", &program]);
+            }
             Deed::Version => self.new_version(),
         }
     }
 
     fn edit(&mut self, name: &str, change: impl FnOnce(&mut super::Wish)) {
-        let mark = format!("{name}-{}", self.deeds);
         let wish = self.wishes.get_mut(name).expect("a name that is there");
+        let mark = format!("{name}-{}", wish.marks.len());
         wish.present = true;
         change(wish);
         if !wish.broken {
@@ -196,9 +208,10 @@ impl<'a, H: House> Storm<'a, H> {
 
     /// The apps with migrations get a new version: each of their tenants is deployed by `hold`.
     fn new_version(&mut self) {
-        let (from, to) = (format!("version = \"{}\"", self.version), format!("version = \"{}\"", self.version + 1));
-        self.version += 1;
         let text = std::fs::read_to_string(self.house.config()).expect("landlord.toml");
+        let version = text.split_once("version = \"").and_then(|(_, rest)| rest.split('"').next()?.parse::<u32>().ok());
+        let version = version.expect("the apps have versions");
+        let (from, to) = (format!("version = \"{version}\""), format!("version = \"{}\"", version + 1));
         self.house.write(&self.house.config(), &text.replace(&from, &to)).expect("landlord.toml is written");
     }
 
@@ -207,10 +220,16 @@ impl<'a, H: House> Storm<'a, H> {
         let Weights { master, proxy, log, worker } = plan.weights;
         let role = self.dice.weighed(&[(master, "master"), (proxy, "proxy"), (log, "log"), (worker, "worker")]);
         let Some(pid) = self.master_or(role) else { return false };
+        let at = Instant::now();
         if !strike(pid) {
             return false;
         }
-        *self.struck.0.entry(role).or_default() += 1;
+        *self.struck.counts.entry(role).or_default() += 1;
+        if role == "proxy" {
+            // Its connections end when its last thread does.
+            crate::eventually("a killed proxy is gone", || process::reaped(pid).then_some(()));
+            self.struck.proxies.push((at, Instant::now()));
+        }
         if role == "master" {
             self.house.revive();
         }
@@ -218,14 +237,20 @@ impl<'a, H: House> Storm<'a, H> {
     }
 
     fn master_or(&mut self, role: &str) -> Option<u32> {
-        if role == "master" {
-            return self.house.master();
+        let processes = self.house.processes();
+        let marked: Vec<_> = processes.iter().filter_map(|pid| Some((*pid, mark(*pid)?))).collect();
+        for (_, mark) in &marked {
+            let first = self.seen.entry(mark.generation).or_insert_with(|| mark.clone());
+            assert_eq!(first, mark, "one generation's number for two");
         }
-        let wanted = |pid: &u32| match role {
-            "worker" => generation(*pid).is_some_and(|(tenant, _)| !self.spared.contains(&tenant.as_str())),
-            verb => process::command_line(*pid).get(1).is_some_and(|word| word == verb),
+        let found: Vec<u32> = match role {
+            "master" => return self.house.master(),
+            "worker" => {
+                let spared = |mark: &Mark| self.spared.contains(&mark.tenant.as_str());
+                marked.iter().filter(|(_, mark)| !spared(mark)).map(|(pid, _)| *pid).collect()
+            }
+            verb => processes.into_iter().filter(|pid| does(*pid, verb)).collect(),
         };
-        let found: Vec<u32> = self.house.processes().into_iter().filter(wanted).collect();
         if found.is_empty() { None } else { Some(*self.dice.one_of(&found)) }
     }
 
@@ -238,10 +263,24 @@ impl<'a, H: House> Storm<'a, H> {
     }
 }
 
-/// Of which tenant and generation a process is, by the mark in its environment.
-pub(super) fn generation(pid: u32) -> Option<(String, u64)> {
+/// Whose a process is, by its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) tenant: String,
+    pub(super) generation: u64,
+    pub(super) port: Option<String>,
+}
+
+/// `None`: it is of no generation.
+pub(super) fn mark(pid: u32) -> Option<Mark> {
     let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
     let text = String::from_utf8_lossy(&environ).into_owned();
     let value = |name: &str| text.split('\0').find_map(|entry| entry.strip_prefix(name)).map(str::to_owned);
-    Some((value("TENANT=")?, value("LANDLORD_GENERATION=")?.parse().ok()?))
+    let (tenant, generation) = (value("TENANT=")?, value("LANDLORD_GENERATION=")?.parse().ok()?);
+    Some(Mark { tenant, generation, port: value("PORT=") })
+}
+
+/// Whether a process is `landlord VERB`.
+pub(super) fn does(pid: u32, verb: &str) -> bool {
+    process::command_line(pid).get(1).is_some_and(|word| word == verb)
 }

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{House, Stopped, Wishes, storm::generation};
+use super::{
+    House, Stopped, Wishes,
+    storm::{Mark, mark},
+};
 use crate::{Entry, PATIENCE, eventually, process};
 
 /// How long a fleet may take to come to rest: a killed worker may have to wait half a minute for its next attempt.
@@ -105,9 +108,9 @@ pub fn no_orphan(house: &impl House) {
         let mut wrong = Vec::new();
         for pid in house.processes().into_iter().filter(|pid| process::alive(*pid)) {
             let words = process::command_line(pid);
-            match generation(pid) {
-                Some((tenant, number)) if in_force.get(tenant.as_str()) == Some(&number) => {}
-                Some((tenant, number)) => wrong.push(format!("{pid} of {tenant} generation {number}: {words:?}")),
+            match mark(pid) {
+                Some(Mark { tenant, generation, .. }) if in_force.get(tenant.as_str()) == Some(&generation) => {}
+                Some(mark) => wrong.push(format!("{pid} of {mark:?}: {words:?}")),
                 None => *roles.entry(words.get(1).cloned().unwrap_or_default()).or_default() += 1,
             }
         }

@@ -31,6 +31,14 @@ impl Ran {
         assert_eq!(self.code, code, "exit code. It said:\n{}{}", self.stdout, self.stderr);
         self
     }
+
+    /// The proxy that serves now, as an upgrade names it. Numbers of processes begin anew: the highest need not be the newest.
+    #[track_caller]
+    pub fn new_proxy(&self) -> u32 {
+        let told = self.stdout.split("a new proxy serves, pid ").nth(1);
+        let digits = told.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+        digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no new proxy: {}", self.said()))
+    }
 }
 
 impl Landlord {

@@ -51,12 +51,12 @@ impl Cgroup {
 
     /// Every process in it.
     pub(super) fn processes(&self) -> Vec<u32> {
-        let mut all = Vec::new();
-        walk(&self.dirs[0], &mut |dir| {
-            let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-            all.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
-        });
-        all
+        processes(&self.dirs[0])
+    }
+
+    /// Every process in a group that the machine's systemd has made.
+    pub(super) fn within(&self, group: &str) -> Vec<u32> {
+        processes(&self.dirs[0].join("payload").join(group))
     }
 }
 
@@ -68,6 +68,15 @@ impl Drop for Cgroup {
             assert!(gone.is_some() || std::thread::panicking(), "{} is not empty", dir.display());
         }
     }
+}
+
+fn processes(dir: &Path) -> Vec<u32> {
+    let mut all = Vec::new();
+    walk(dir, &mut |dir| {
+        let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        all.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+    });
+    all
 }
 
 /// With the old layout of control groups, systemd's own and the unified one; else the only one that there is.

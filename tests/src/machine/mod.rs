@@ -201,6 +201,11 @@ impl Machine {
         found.stdout.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
+    /// Every process of a control group of it, as the test's own machine numbers them.
+    pub fn seen_outside(&self, group: &str) -> Vec<u32> {
+        self.cgroup.within(group)
+    }
+
     /// Where one of its files is seen from outside. Of a symbolic link in it, the end is this machine's: name real paths.
     pub fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.leader)).join(path.trim_start_matches('/'))

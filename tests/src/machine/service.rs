@@ -161,6 +161,16 @@ impl Service {
         fleet.iter().find(|e| e.name == name).unwrap_or_else(|| panic!("no {name} in {fleet:#?}")).clone()
     }
 
+    /// Stops it as an operator does: no process of it is left, and no descriptor in systemd's keeping.
+    #[track_caller]
+    pub fn stop(&self) {
+        let group = self.machine.property("landlord", "ControlGroup");
+        self.machine.systemctl(&["stop", "landlord"]).expect(0);
+        let left = self.machine.shell(&format!("find /sys/fs/cgroup{group} -name cgroup.procs -exec cat {{}} +"));
+        assert_eq!(left.stdout, "", "processes are left");
+        assert_eq!(self.machine.property("landlord", "NFileDescriptorStore"), "0");
+    }
+
     /// Every state from now on.
     pub fn watch(&self) -> Watch {
         let mut command = self.machine.command(&["landlord", "status", "--watch", "--json"]);

@@ -66,6 +66,8 @@ pub struct Report {
     /// Kept connections that were found ended before a request was sent on them; nothing is lost by that.
     pub reopened: u64,
     samples: Vec<Sample>,
+    /// Those of the lost ones.
+    missed: Vec<Sample>,
 }
 
 impl Report {
@@ -80,6 +82,7 @@ impl Report {
             losses: BTreeMap::new(),
             reopened: 0,
             samples: Vec::new(),
+            missed: Vec::new(),
         }
     }
 
@@ -109,6 +112,7 @@ impl Report {
             }
         };
         *self.losses.entry(loss).or_default() += 1;
+        self.missed.push(sample);
         false
     }
 
@@ -126,6 +130,15 @@ impl Report {
     pub fn latencies_within(&self, spans: &[(std::time::Instant, std::time::Instant)]) -> Vec<Duration> {
         let within = |at: std::time::Instant| spans.iter().any(|(from, to)| (*from..=*to).contains(&at));
         self.samples.iter().filter(|sample| within(sample.due.into_std())).map(|sample| sample.took).collect()
+    }
+
+    /// How many were lost that were not under way at any moment of one of these spans.
+    pub fn lost_outside(&self, spans: &[(std::time::Instant, std::time::Instant)]) -> usize {
+        let under_way = |sample: &&Sample| {
+            let (begun, ended) = (sample.due.into_std(), (sample.due + sample.took).into_std());
+            spans.iter().any(|(from, to)| begun <= *to && ended >= *from)
+        };
+        self.missed.iter().filter(|sample| !under_way(sample)).count()
     }
 
     /// Holds it to having lost nothing, of at least `least` requests.
@@ -187,6 +200,8 @@ mod tests {
         let (at, later) = (due.into_std(), due.into_std() + took(1));
         assert_eq!(report.latencies_within(&[(at, later)]).len(), 4);
         assert!(report.latencies_within(&[(later, later)]).is_empty());
+        // The lost ones took 2, 3 and 9 ms.
+        assert_eq!([1, 3, 4, 10].map(|ms| report.lost_outside(&[(at + took(ms), at + took(ms))])), [0, 1, 2, 3]);
         assert_eq!(report.quantile(1.0), took(9));
         assert_eq!(report.quantile(0.5), took(3));
     }

@@ -43,7 +43,7 @@ fn running(running: &Result<crate::wire::Status, ClientError>, ours: &str) -> Fi
         Err(ClientError::Denied(_)) => {
             Finding::ok("landlord", "it may run, but we may not ask it", "").but(Level::Note, "sudo landlord doctor")
         }
-        Err(error @ (ClientError::Strange(_) | ClientError::Unreachable(..))) => {
+        Err(error @ (ClientError::Silent(_) | ClientError::Strange(_) | ClientError::Unreachable(..))) => {
             Finding::ok("landlord", error.to_string(), "nobody can tell how it is")
                 .but(Level::Problem, "look into its log: journalctl -u landlord")
         }

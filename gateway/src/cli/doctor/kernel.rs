@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use super::{Finding, Level, find_program, read};
+use super::{Finding, Level, Subject, find_program, read};
 use crate::sys::machine;
 
-pub(super) fn examine(findings: &mut Vec<Finding>) {
+pub(super) fn examine(subject: &Subject, findings: &mut Vec<Finding>) {
     findings.push(version(&read("/proc/sys/kernel/osrelease").unwrap_or_default()));
     findings.push(pidfd());
-    findings.push(cgroup());
+    findings.push(cgroup(&subject.of_process("cgroup")));
     findings.push(landlock());
     findings.push(seccomp(read("/proc/sys/kernel/seccomp/actions_avail").as_deref()));
     findings.push(user_namespaces());
-    findings.push(hidepid(&read("/proc/self/mounts").unwrap_or_default()));
+    findings.push(hidepid(&subject.of_process("mounts")));
     findings.push(core_pattern(&read("/proc/sys/kernel/core_pattern").unwrap_or_default()));
     findings.push(firewall());
 }
@@ -48,9 +48,10 @@ fn pidfd() -> Finding {
         .but(Level::Problem, "allow pidfd_open in the seccomp profile of the container or unit around it")
 }
 
-fn cgroup() -> Finding {
+/// `groups`: what /proc/PID/cgroup says.
+fn cgroup(groups: &str) -> Finding {
     let (name, root) = ("cgroup", Path::new("/sys/fs/cgroup"));
-    let own = own_group(&read("/proc/self/cgroup").unwrap_or_default()).unwrap_or_default();
+    let own = own_group(groups).unwrap_or_default();
     let unified = root.join("cgroup.controllers").exists();
     if !unified {
         let hybrid = if root.join("unified").exists() {

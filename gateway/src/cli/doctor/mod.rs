@@ -38,6 +38,14 @@ struct Subject {
     running: Result<Status, ClientError>,
 }
 
+impl Subject {
+    /// A file of the running landlord's in /proc, or else of our own: a service sees another machine than a shell does.
+    fn of_process(&self, file: &str) -> String {
+        let running = self.running.as_ref().ok().and_then(|it| read(&format!("/proc/{}/{file}", it.gateway.pid)));
+        running.or_else(|| read(&format!("/proc/self/{file}"))).unwrap_or_default()
+    }
+}
+
 /// Shows all that is found; code 1 when something is a problem.
 pub(super) fn doctor(config: Option<&Path>, json: bool) -> ExitCode {
     let (gateway, wrong) = config::gateway::load_leniently(config);
@@ -46,7 +54,7 @@ pub(super) fn doctor(config: Option<&Path>, json: bool) -> ExitCode {
     let mut findings = Vec::new();
     house::examine(&subject, &mut findings);
     service::examine(&subject, &mut findings);
-    kernel::examine(&mut findings);
+    kernel::examine(&subject, &mut findings);
     ports::examine(&subject, &mut findings);
     limits::examine(&subject, &mut findings);
     storage::examine(&subject, &mut findings);
@@ -70,7 +78,7 @@ fn ask(gateway: &Gateway) -> Result<Status, ClientError> {
     match client.reply_within(PATIENCE)? {
         Some(Reply::Status(status)) => Ok(status),
         Some(reply) => Err(ClientError::Strange(format!("{reply:?}"))),
-        None => Err(ClientError::Strange("nothing, for 5 s".to_owned())),
+        None => Err(ClientError::Silent(PATIENCE)),
     }
 }
 

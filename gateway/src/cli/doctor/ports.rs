@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::{Finding, Level, Subject, read};
+use super::{Finding, Level, Subject, read, service};
 use crate::{
+    cli::client::ClientError,
     model::PortRange,
     sys::{
         identity,
@@ -16,7 +17,19 @@ pub(super) fn examine(subject: &Subject, findings: &mut Vec<Finding>) {
     let running = subject.running.as_ref().ok();
     let ours: Vec<u32> = running.iter().flat_map(|it| [Some(it.gateway.pid), it.gateway.proxy_pid]).flatten().collect();
     for addr in gateway.listen.https.iter().chain(&gateway.listen.http) {
-        findings.push(address(*addr, listen::may_listen(*addr), &ours));
+        findings.push(match listen::may_listen(*addr) {
+            // The descriptors of a service that are to outlive it.
+            Err(ListenError::AddrInUse { holder: Some(holder), .. }) if holder.pid == 1 && service::is_wanted() => {
+                let found = "systemd keeps the sockets for landlord";
+                Finding::ok(&format!("listen {addr}"), found, "visitors wait here while landlord is started again")
+            }
+            // Nobody but root may ask, so somebody runs it.
+            Err(ListenError::NotPermitted { .. }) if matches!(subject.running, Err(ClientError::Denied(_))) => {
+                let found = "not for this user, and a landlord of another user may have it";
+                Finding::ok(&format!("listen {addr}"), found, "").but(Level::Note, "sudo landlord doctor")
+            }
+            tried => address(*addr, tried, &ours),
+        });
     }
     let local = read("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let reserved = read("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();

@@ -54,6 +54,14 @@ fn systemd(booted: bool, version: Option<u32>) -> Finding {
     }
 }
 
+/// Whether systemd runs landlord's service, is about to, or holds its sockets for it.
+pub(super) fn is_wanted() -> bool {
+    let Some(systemctl) = find_program("systemctl") else { return false };
+    let asked = Command::new(systemctl).args(["is-active", "landlord.service", "landlord.socket"]).output();
+    let said = asked.map(|asked| String::from_utf8_lossy(&asked.stdout).into_owned()).unwrap_or_default();
+    said.lines().any(|state| matches!(state, "active" | "activating" | "reloading"))
+}
+
 /// `group`: the control group of the landlord that runs.
 fn supervised(group: &str) -> Finding {
     let unit = group.split('/').rev().find(|part| part.ends_with(".service"));
