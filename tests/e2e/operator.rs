@@ -5,8 +5,17 @@ use std::fs;
 use harness::{Setup, eventually, process};
 
 /// Verbs that need a running gateway.
-const NEED_A_GATEWAY: [&[&str]; 6] =
-    [&["status"], &["status", "acme"], &["start", "acme"], &["stop", "acme"], &["restart", "acme"], &["reload"]];
+const NEED_A_GATEWAY: [&[&str]; 9] = [
+    &["status"],
+    &["status", "acme"],
+    &["start", "acme"],
+    &["stop", "acme"],
+    &["restart", "acme"],
+    &["reload"],
+    &["certs"],
+    &["certs", "renew", "apps.test"],
+    &["certs", "check"],
+];
 
 #[test]
 fn check_tells_every_error_at_once_and_needs_no_gateway() {
@@ -37,6 +46,65 @@ fn check_tells_every_error_of_the_gateways_own_file() {
     }
     let run = landlord.landlord(&["run"]).expect(78);
     assert!(run.said().contains("landlord.toml:"), "{}", run.said());
+}
+
+#[test]
+fn check_tells_what_certificates_lack_and_shows_no_secret() {
+    let landlord = Setup::new().prepare();
+    let told = |settings: &str| {
+        let file = landlord.dir().join("certificates.toml");
+        fs::write(&file, format!("zone = \"apps.example.com\"\n{settings}")).expect("a file");
+        let ran = landlord.landlord(&["--config", file.to_str().expect("a path"), "check"]);
+        (ran.code, ran.said())
+    };
+    let table = [
+        ("tls.provider = \"acme\"", "certificates.toml:2:16: `tls.provider` = \"acme\" needs [dns]"),
+        ("[tls]\nprovider = \"files\"", "certificates.toml:3:12: `tls.provider` = \"files\" needs `tls.folder`"),
+        ("acme.challenges = [\"dns-01\"]", "`acme.challenges` are for custom domains"),
+        ("acme = { staging = true, directory = \"https://ca.example/\" }", "`acme.staging` stands for a directory"),
+        ("dns.provider = \"cloudflair\"", "did you mean \"cloudflare\"?"),
+        (
+            "dns = { provider = \"cloudflare\", token = \"hush\" }",
+            "put it alone into a file, and name that in `token_file`",
+        ),
+        ("defaults.tls.hsts = true", "must be a duration in quotes"),
+    ];
+    for (settings, expected) in table {
+        let (code, said) = told(settings);
+        assert!(code == 78 && said.contains(expected), "{settings}: {code}, {said}");
+        assert!(!said.contains("hush"), "{said}");
+    }
+}
+
+#[test]
+fn every_dns_provider_is_listed_and_its_settings_can_be_copied() {
+    let landlord = Setup::new().prepare();
+    let listed = landlord.landlord(&["dns", "providers", "--json"]).expect(0).stdout;
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let names: Vec<&str> = listed.as_array().expect("an array").iter().filter_map(|it| it["name"].as_str()).collect();
+    for name in ["cloudflare", "exec", "rfc2136", "route53"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    let table = landlord.landlord(&["dns", "providers"]).expect(0).stdout;
+    assert!(names.iter().all(|name| table.lines().any(|line| line.starts_with(&format!("{name} ")))), "{table}");
+    let example = landlord.landlord(&["dns", "providers", "rfc2136"]).expect(0).stdout;
+    let file = landlord.dir().join("copied.toml");
+    fs::write(&file, format!("zone = \"apps.example.com\"\ntls.provider = \"acme\"\n{example}")).expect("a file");
+    landlord.landlord(&["--config", file.to_str().expect("a path"), "check"]).expect(0);
+    assert!(landlord.landlord(&["dns", "providers", "nobody"]).expect(1).stderr.contains("no DNS provider nobody"));
+}
+
+#[test]
+fn there_is_nothing_to_trust_before_an_authority_or_where_it_is_another() {
+    let landlord = Setup::new().prepare();
+    for flag in [&["trust"][..], &["trust", "--print"], &["trust", "--install"], &["trust", "--remove"]] {
+        let ran = landlord.landlord(flag).expect(1);
+        assert!(ran.stderr.contains("local-ca-trust.pem") && ran.stdout.is_empty(), "{}", ran.said());
+    }
+    let file = landlord.dir().join("files.toml");
+    fs::write(&file, "zone = \"apps.example.com\"\ntls = { provider = \"files\", folder = \"x\" }\n").expect("a file");
+    let ran = landlord.landlord(&["--config", file.to_str().expect("a path"), "trust"]).expect(0);
+    assert!(ran.stdout.contains("nothing to trust"), "{}", ran.said());
 }
 
 #[test]
@@ -71,7 +139,7 @@ fn wrong_usage_is_2() {
 fn help_is_worth_reading() {
     let landlord = Setup::new().prepare();
     let help = landlord.landlord(&["--help"]).expect(0).stdout;
-    for verb in ["run", "check", "status", "start", "stop", "restart", "reload", "logs"] {
+    for verb in ["run", "check", "status", "start", "stop", "restart", "reload", "logs", "certs", "dns", "trust"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb} is not in:\n{help}");
         let own = landlord.landlord(&[verb, "--help"]).expect(0).stdout;
         assert!(own.contains("Usage"), "{verb}: {own}");
@@ -109,6 +177,7 @@ fn status_is_a_table_for_people_and_an_array_for_scripts() {
         keys,
         [
             "app",
+            "domains",
             "environment",
             "generation",
             "hosts",

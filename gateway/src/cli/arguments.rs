@@ -5,7 +5,7 @@ use std::{os::fd::RawFd, path::PathBuf};
 use clap::{Parser, Subcommand};
 
 use super::help;
-use crate::model::TenantName;
+use crate::model::{Host, TenantName};
 
 /// One process, one database and one domain per customer: the one program that hosts them.
 #[derive(Debug, Parser)]
@@ -102,6 +102,34 @@ pub(super) enum Verb {
         #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
         lines: usize,
     },
+    /// Show every certificate: until when, and what is missing
+    #[command(long_about = help::CERTS, args_conflicts_with_subcommands = true)]
+    Certs {
+        #[command(subcommand)]
+        order: Option<CertsOrder>,
+        /// A JSON array, one object a certificate
+        #[arg(long)]
+        json: bool,
+    },
+    /// Who can write the zone's challenge records
+    #[command(long_about = help::DNS)]
+    Dns {
+        #[command(subcommand)]
+        order: DnsOrder,
+    },
+    /// Have this machine trust landlord's own authority
+    #[command(long_about = help::TRUST)]
+    Trust {
+        /// Write its root to stdout, PEM
+        #[arg(long, conflicts_with_all = ["install", "remove"])]
+        print: bool,
+        /// Put it where this machine, and browsers of this user, look for authorities
+        #[arg(long, conflicts_with = "remove")]
+        install: bool,
+        /// Take it away from there
+        #[arg(long)]
+        remove: bool,
+    },
     /// Tell what this machine gives, what landlord does with it, and how to get the rest
     #[command(long_about = help::DOCTOR)]
     Doctor {
@@ -127,6 +155,53 @@ pub(super) enum Verb {
     /// Ends what is left of the unit; run by systemd when it was stopped
     #[command(hide = true)]
     Sweep,
+}
+
+/// What is done about certificates.
+#[derive(Debug, Subcommand)]
+pub(super) enum CertsOrder {
+    /// Order a certificate anew, now, and wait until it is served
+    #[command(long_about = help::CERTS_RENEW)]
+    Renew {
+        /// One of its names: a custom domain, `*.ZONE`, or the zone
+        #[arg(value_parser = certificate_name)]
+        name: String,
+    },
+    /// Order certificates and throw them away: whether it would work
+    #[command(long_about = help::CERTS_CHECK)]
+    Check {
+        /// One name of each [else: the zone's certificate, and that of every custom domain]
+        #[arg(value_parser = certificate_name)]
+        names: Vec<String>,
+        /// The ACME directory to ask [else: Let's Encrypt's staging one for Let's Encrypt, or else the settings']
+        #[arg(long, value_name = "URL", value_parser = directory)]
+        directory: Option<String>,
+    },
+}
+
+/// What is told about DNS.
+#[derive(Debug, Subcommand)]
+pub(super) enum DnsOrder {
+    /// List the DNS providers, or show the settings of one
+    #[command(long_about = help::DNS_PROVIDERS)]
+    Providers {
+        /// One of them; all if not given
+        name: Option<String>,
+        /// A JSON array, one object a provider
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A host, or `*.HOST`, in lower case.
+fn certificate_name(text: &str) -> Result<String, String> {
+    let (wildcard, host) = text.strip_prefix("*.").map_or(("", text), |host| ("*.", host));
+    host.parse::<Host>().map(|host| format!("{wildcard}{host}")).map_err(|why| why.to_string())
+}
+
+fn directory(text: &str) -> Result<String, String> {
+    let is_url = text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
+    if is_url { Ok(text.to_owned()) } else { Err("a directory's address begins with https://".to_owned()) }
 }
 
 /// What `landlord@NAME.service` is told.
@@ -219,9 +294,30 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_told_by_a_name_of_its_own() {
+        let renew = |name| Arguments::try_parse_from(["landlord", "certs", "renew", name]);
+        let asked = |parsed: Arguments| match parsed.verb {
+            Verb::Certs { order: Some(CertsOrder::Renew { name }), .. } => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(asked(renew("*.Apps.example.com").unwrap()), "*.apps.example.com");
+        for bad in ["*", "*.*.example.com", "../x", "192.0.2.1", ""] {
+            assert_eq!(renew(bad).unwrap_err().exit_code(), 2, "{bad:?}");
+        }
+        let check = |directory| Arguments::try_parse_from(["landlord", "certs", "check", "--directory", directory]);
+        assert!(check("https://ca.example/dir").is_ok() && check("http://ca.example/dir").is_err());
+        assert!(Arguments::try_parse_from(["landlord", "trust", "--print", "--install"]).is_err());
+        assert!(Arguments::try_parse_from(["landlord", "certs", "--json", "renew", "a.example"]).is_err());
+    }
+
+    #[test]
     fn help_names_every_verb_and_no_role() {
         let help = Arguments::command().render_long_help().to_string();
-        for verb in ["run", "check", "status", "start", "stop", "restart", "reload", "upgrade", "logs", "doctor"] {
+        let verbs = [
+            "run", "check", "status", "start", "stop", "restart", "reload", "upgrade", "logs", "certs", "dns", "trust",
+            "doctor",
+        ];
+        for verb in verbs {
             assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb}\n{help}");
         }
         assert!(!help.contains("role"), "{help}");

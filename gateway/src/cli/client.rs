@@ -2,23 +2,24 @@
 
 use std::{
     io,
-    os::fd::BorrowedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
+use serde::de::DeserializeOwned;
 use tokio::{runtime::Runtime, time::timeout};
 
 use super::exit;
 use crate::{
     model::Gateway,
     sys::{memfd, packet, packet::Packet},
-    wire::{ControlReply, ControlRequest, Outcome, Status},
+    wire::{CertificateEntry, ControlReply, ControlRequest, Outcome, Status},
 };
 
-/// Bytes of a status: more than ten thousand tenants need.
-const STATUS_CAP: usize = 64 << 20;
+/// Bytes of a status, or of a list of certificates: more than ten thousand tenants need.
+const CONTENT_CAP: usize = 64 << 20;
 
 /// One question to a running landlord and its answers.
 pub(super) struct Client {
@@ -31,6 +32,8 @@ pub(super) struct Client {
 pub(super) enum Reply {
     /// The whole picture.
     Status(Status),
+    /// Every certificate.
+    Certificates(Vec<CertificateEntry>),
     /// A step was reached.
     Progress(String),
     /// The end.
@@ -118,16 +121,19 @@ impl Client {
 async fn receive(packet: &Packet) -> Result<Reply, ClientError> {
     let received = packet.recv().await.map_err(|error| ClientError::Strange(error.to_string()))?;
     let (bytes, fds) = received.ok_or(ClientError::Gone)?;
-    let strange = |error: serde_json::Error| ClientError::Strange(error.to_string());
-    match serde_json::from_slice(&bytes).map_err(strange)? {
+    match serde_json::from_slice(&bytes).map_err(|error| ClientError::Strange(error.to_string()))? {
         ControlReply::Progress { line } => Ok(Reply::Progress(line)),
         ControlReply::Done(outcome) => Ok(Reply::Done(outcome)),
-        ControlReply::Status => {
-            let fd = fds.into_iter().next().ok_or_else(|| ClientError::Strange("a status without content".into()))?;
-            let bytes = memfd::read(fd, STATUS_CAP).map_err(|error| ClientError::Strange(error.to_string()))?;
-            serde_json::from_slice(&bytes).map(Reply::Status).map_err(strange)
-        }
+        ControlReply::Status => content(fds).map(Reply::Status),
+        ControlReply::Certificates => content(fds).map(Reply::Certificates),
     }
+}
+
+/// What came in a memory file.
+fn content<T: DeserializeOwned>(fds: Vec<OwnedFd>) -> Result<T, ClientError> {
+    let fd = fds.into_iter().next().ok_or_else(|| ClientError::Strange("an answer without content".into()))?;
+    let bytes = memfd::read(fd, CONTENT_CAP).map_err(|error| ClientError::Strange(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| ClientError::Strange(error.to_string()))
 }
 
 fn start(file: Option<&Path>) -> String {

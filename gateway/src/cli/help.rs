@@ -18,6 +18,7 @@ Examples:
   landlord check && landlord reload     before and after an edit; reload is only for the impatient
   landlord status --watch               what everybody is doing
   landlord logs acme -f                 what its worker writes
+  landlord certs                        every certificate: until when, and what is missing
   landlord doctor                       what this machine gives, and what is missing
   landlord status --json | jq -r '.[] | select(.state != \"running\") | .name'
 
@@ -26,7 +27,7 @@ Files:
   tenants.d/NAME.toml                   one tenant: https://NAME.<zone>; NAME is a-z, 0-9, -
   <state>/tenants/NAME/                 where its worker runs: its data, and its secrets in .env
   <state>/logs/NAME.log                 what its worker writes; access.log: a line a request
-  <state>/certs/local-ca.pem            the authority to trust, where certificates are our own
+  <state>/certs/                        certificates and their keys; our own authority: `landlord trust`
   <run>/control.sock                    where a running landlord is asked
 
   With /etc/landlord/landlord.toml, <state> is /var/lib/landlord and <run> is /run/landlord.
@@ -71,10 +72,13 @@ States: starting, running, holding (a deploy or a restart; requests wait), sleep
 backoff (it failed and is started again soon), failed (it failed too often; tried every 5 minutes), suspended (its file says \
 so), stopped (`landlord stop`), rejected (its file is wrong, and it never had a good one), removed (its file is gone).
 
+A custom domain that is not served yet, or not for long any more, has a line of its own below its tenant.
+
 Files that are wrong and what landlord waits for are listed below the table.
 
 With --json an array, one object a tenant: name, state, reason, hosts, url, app, environment, port, pid, generation, \
-restarts, uptime_s, since.";
+restarts, uptime_s, since, domains (one object a custom domain that has a certificate of its own: host, state, reason, \
+not_after).";
 
 pub(super) const START: &str = "\
 Start a tenant that was stopped, and wait until it serves.
@@ -121,11 +125,65 @@ Show what a tenant's worker wrote.
 Reads <state>/logs/NAME.log and the rotated files beside it; needs no running landlord. On a terminal, what could move the \
 cursor is made visible instead.";
 
+pub(super) const CERTS: &str = "\
+Show every certificate: until when, and what is missing.
+
+States: dns (a record is missing or wrong; the line below says which, and what it must be), waiting (for its turn, or for \
+the next try), ordering, valid, expiring (it ends soon, and could not be renewed), failed (there is none, and the last try \
+brought nothing). Renewals happen by themselves. Those that need somebody are listed first, with the word alarm: they end \
+within 14 days, or within a sixth of their life where that is less, and renewing them fails.
+
+With --json an array, one object a certificate: name, names, tenant, source (acme, files, local), state, reason, issuer, \
+serial, not_before, not_after, next_renewal, next_try, last_error, last_error_at, failures, expires_in_s, alarm. Times are RFC \
+3339, UTC; what there is not, is null.
+
+Code 0 also where something needs somebody: `landlord certs --json | jq -e 'all(.alarm | not)'` asks that.";
+
+pub(super) const CERTS_RENEW: &str = "\
+Order a certificate anew, now, and wait until it is served.
+
+No connection is touched. Not needed in everyday life: for a key that was lost, or a certificate that will be revoked. \
+At most 3 certificates of the same names are ordered in 7 days, which stays within what Let's Encrypt allows. Code 0 when the \
+new one is served, 1 when it was not to be had, and why; the old one is then served as before.";
+
+pub(super) const CERTS_CHECK: &str = "\
+Order certificates and throw them away: whether it would work.
+
+Goes the whole way, DNS records and challenges included, with an account of its own, at Let's Encrypt's staging \
+environment where the settings name Let's Encrypt, and else at their directory, unless --directory says another. What is \
+served is not touched. A line a certificate; code 0 when all would be issued, 1 when one would not.";
+
+pub(super) const DNS: &str = "\
+Who can write the zone's challenge records.
+
+A certificate for *.<zone> is to be had by DNS alone: landlord writes a TXT record below _acme-challenge.<zone>, and takes \
+it away again. [dns] in landlord.toml says at which provider.";
+
+pub(super) const DNS_PROVIDERS: &str = "\
+List the DNS providers, or show the settings of one.
+
+With a NAME: its [dns] table, to be copied into landlord.toml. Who is not among them can be reached by `exec`, a program of \
+yours, or by a CNAME of _acme-challenge.<zone> to a zone at one of them. Needs no running landlord.
+
+With --json an array, one object a provider: name, title, settings (an array of {key, required, secret, about}), either \
+(sets of settings, one of which must be there whole; empty where `required` says all).";
+
+pub(super) const TRUST: &str = "\
+Have this machine trust landlord's own authority.
+
+Where `tls.provider` is \"local\", landlord is its own authority, which nobody knows. Without a flag: where its root is, which \
+names it covers, and who trusts it. --install puts it into Debian's store (for curl and most programs; needs root) and into \
+the stores of this user's Chrome and Firefox, by certutil of libnss3-tools; with sudo, those of who called it. --remove takes \
+it out of all of them.
+
+The root can speak for the zone, localhost, names for private use and the custom domains of tenants' files alone: a stolen key \
+cannot speak for the rest of the web. With a new custom domain there is a new root, and --install is due again.";
+
 pub(super) const DOCTOR: &str = "\
 Tell what this machine gives, what landlord therefore does or does not do, and how to get the rest.
 
-Looks at the settings, the kernel, systemd, the addresses to listen on and who has them, users, limits, disk, memory and \
-clock. Needs no root, no landlord.toml and no running landlord, and changes nothing; root sees more, and what a service \
+Looks at the settings, the kernel, systemd, the addresses to listen on and who has them, users, limits, disk, memory, clock \
+and what certificates need. Needs no root, no landlord.toml and no running landlord, and changes nothing; root sees more, and what a service \
 will find.
 
 ok: as it should be. note: good to know. warning: less than there could be. problem: landlord does not run like this, or \

@@ -1,9 +1,11 @@
 //! One file per operator verb.
 
 mod arguments;
+mod certs;
 mod check;
 mod client;
 mod diary;
+mod dns;
 mod doctor;
 mod exit;
 mod follow;
@@ -13,6 +15,7 @@ mod logs;
 mod order;
 mod out;
 mod pages;
+mod paint;
 mod preflight;
 mod roles;
 mod run;
@@ -20,6 +23,7 @@ mod status;
 mod sweep;
 mod table;
 mod tail;
+mod trust;
 mod unit;
 mod upgrade;
 
@@ -33,7 +37,7 @@ use crate::{
     sys,
     wire::ControlRequest,
 };
-use arguments::{Arguments, UnitOrder, Verb};
+use arguments::{Arguments, CertsOrder, DnsOrder, UnitOrder, Verb};
 
 /// Does what the command line says; the exit code is one of those that `landlord --help` lists.
 pub fn main() -> ExitCode {
@@ -61,6 +65,20 @@ pub fn main() -> ExitCode {
         Verb::Logs { name, access, follow, lines } => {
             with_gateway(config, |it| logs::logs(it, name.as_ref(), access, follow, lines))
         }
+        Verb::Certs { order: None, json } => with_gateway(config, |it| certs::show(it, json)),
+        Verb::Certs { order: Some(CertsOrder::Renew { name }), .. } => {
+            with_gateway(config, |it| order::give(it, &ControlRequest::Renew { name }))
+        }
+        Verb::Certs { order: Some(CertsOrder::Check { names, directory }), .. } => {
+            with_gateway(config, |it| order::give_aloud(it, &ControlRequest::TryCertificates { names, directory }))
+        }
+        Verb::Dns { order: DnsOrder::Providers { name, json } } => dns::providers(name.as_deref(), json),
+        Verb::Trust { print, install, remove } => with_gateway(config, |it| match (print, install, remove) {
+            (true, ..) => trust::print(it),
+            (_, true, _) => trust::install(it),
+            (.., true) => trust::remove(it),
+            _ => trust::show(it),
+        }),
         Verb::Doctor { json } => doctor::doctor(config, json),
         Verb::Generate { folder } => generate::generate(&folder),
         Verb::Unit { order: UnitOrder::Start { name } } => with_gateway(config, |it| unit::start(it, &name)),

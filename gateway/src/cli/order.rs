@@ -21,7 +21,12 @@ pub(super) fn give(gateway: &Gateway, request: &ControlRequest) -> ExitCode {
 
 /// [`give`] with descriptors beside the request.
 pub(super) fn give_with(gateway: &Gateway, request: &ControlRequest, fds: &[BorrowedFd<'_>]) -> ExitCode {
-    tell(wait(gateway, request, fds))
+    tell(wait(gateway, request, fds, out::progress))
+}
+
+/// [`give`], of which every line stays: they are what was asked for.
+pub(super) fn give_aloud(gateway: &Gateway, request: &ControlRequest) -> ExitCode {
+    tell(wait(gateway, request, &[], |line| out::line(&out::harmless(line))))
 }
 
 /// [`give`], but not for longer than somebody is there who could answer: a socket that systemd keeps takes requests also
@@ -32,7 +37,7 @@ pub(super) fn give_while(gateway: &Gateway, request: &ControlRequest, is_there: 
             match client.reply_within(GLANCE)? {
                 Some(Reply::Progress(line)) => out::progress(&line),
                 Some(Reply::Done(outcome)) => return Ok(outcome),
-                Some(Reply::Status(_)) => return Err(ClientError::Strange("a status".to_owned())),
+                Some(other) => return Err(ClientError::Strange(format!("{other:?}"))),
                 None if is_there() => {}
                 None => return Err(ClientError::Gone),
             }
@@ -59,13 +64,18 @@ fn tell(end: Result<Outcome, ClientError>) -> ExitCode {
     }
 }
 
-fn wait(gateway: &Gateway, request: &ControlRequest, fds: &[BorrowedFd<'_>]) -> Result<Outcome, ClientError> {
+fn wait(
+    gateway: &Gateway,
+    request: &ControlRequest,
+    fds: &[BorrowedFd<'_>],
+    told: impl Fn(&str),
+) -> Result<Outcome, ClientError> {
     let client = Client::ask_with(gateway, request, fds)?;
     loop {
         match client.reply()? {
-            Reply::Progress(line) => out::progress(&line),
+            Reply::Progress(line) => told(&line),
             Reply::Done(outcome) => return Ok(outcome),
-            Reply::Status(_) => return Err(ClientError::Strange("a status".to_owned())),
+            other => return Err(ClientError::Strange(format!("{other:?}"))),
         }
     }
 }

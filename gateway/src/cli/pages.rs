@@ -39,13 +39,21 @@ impl Page {
 pub(super) fn all() -> io::Result<Vec<Page>> {
     let mut landlord = Arguments::command();
     landlord.build();
-    let verbs: Vec<Command> = landlord.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect();
+    let verbs = verbs_of(&landlord);
     let mut pages = vec![by_hand("landlord.toml", GATEWAY_FILE), by_hand("landlord-tenant", TENANT_FILE)];
     pages.push(page(&landlord, &verbs)?);
     for verb in &verbs {
-        pages.push(page(verb, &[])?);
+        let orders = verbs_of(verb);
+        pages.push(page(verb, &orders)?);
+        for order in &orders {
+            pages.push(page(order, &[])?);
+        }
     }
     Ok(pages)
+}
+
+fn verbs_of(command: &Command) -> Vec<Command> {
+    command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect()
 }
 
 fn by_hand(name: &str, text: &str) -> Page {
@@ -66,7 +74,7 @@ fn page(command: &Command, verbs: &[Command]) -> io::Result<Page> {
     if let Some(after) = command.get_after_long_help() {
         sections(&after.to_string()).to_writer(&mut text)?;
     }
-    see_also(&name, verbs).to_writer(&mut text)?;
+    see_also(&name).to_writer(&mut text)?;
     Ok(Page { name, section: 1, text: once(&String::from_utf8_lossy(&text)) })
 }
 
@@ -143,9 +151,9 @@ fn sections(text: &str) -> Roff {
     roff
 }
 
-fn see_also(name: &str, verbs: &[Command]) -> Roff {
+fn see_also(name: &str) -> Roff {
     let mut pages: Vec<(String, &str)> = Vec::new();
-    if verbs.is_empty() && name != "landlord" {
+    if name != "landlord" {
         pages.push(("landlord".to_owned(), "1"));
     }
     pages.extend(OTHERS.map(|(page, section)| (page.to_owned(), section)));

@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, process::ExitCode};
 use super::{diary, exit, out, table};
 use crate::{
     master::{self, OpenError},
-    model::Gateway,
+    model::{Gateway, TlsProvider},
     sys::{self, listen::ListenError},
     wire::Status,
 };
@@ -49,7 +49,12 @@ fn welcome(gateway: &Gateway, status: &Status) {
     out::line("");
     out::raw(table::draw(status, out::columns(), out::has_colour()).as_bytes());
     out::line("");
-    out::line(&format!("Trust the CA:   import {root} into your browser, or: curl --cacert {root} https://…"));
+    match gateway.tls {
+        TlsProvider::Local => {
+            out::line(&format!("Trust the CA:   sudo landlord trust --install, or: curl --cacert {root} https://…"));
+        }
+        TlsProvider::Acme | TlsProvider::Files => out::line("Certificates:   landlord certs"),
+    }
     out::line(&format!("Let one in:     drop NAME.toml (it may be empty) into {tenants}/"));
 }
 

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use super::out::harmless;
+use super::{
+    certs,
+    out::harmless,
+    paint::{Paint, paint},
+};
 use crate::{
     config::duration,
-    wire::{Draining, Status, StatusEntry, TenantState},
+    wire::{CertificateState, DomainEntry, Draining, Status, StatusEntry, TenantState},
 };
 
 const HEADINGS: [&str; 10] = ["NAME", "STATE", "URL", "APP", "ENV", "PORT", "PID", "UPTIME", "RESTARTS", "REASON"];
@@ -67,7 +71,17 @@ fn rows(text: &mut String, tenants: &[StatusEntry], width: Option<usize>, colour
             STATE => paint(cell, paint_of(entry.state), colour),
             _ => cell.to_owned(),
         });
+        for domain in entry.domains.iter().filter(|domain| domain.state != CertificateState::Valid) {
+            text.push_str(&paint(&remark(domain), Paint::Yellow, colour));
+            text.push('\n');
+        }
     }
+}
+
+/// A custom domain whose certificate is not as it should be.
+fn remark(domain: &DomainEntry) -> String {
+    let reason = if domain.reason.is_empty() { String::new() } else { format!(": {}", harmless(&domain.reason)) };
+    format!("  {}  certificate {}{reason}", harmless(&domain.host), certs::word(domain.state))
 }
 
 /// A narrow terminal wraps rather than to hide a reason.
@@ -143,15 +157,6 @@ fn word(state: TenantState) -> &'static str {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Paint {
-    Bold,
-    Dim,
-    Red,
-    Yellow,
-    Green,
-}
-
 fn paint_of(state: TenantState) -> Paint {
     match state {
         TenantState::Running => Paint::Green,
@@ -159,17 +164,6 @@ fn paint_of(state: TenantState) -> Paint {
         TenantState::Failed | TenantState::Rejected => Paint::Red,
         TenantState::Sleeping | TenantState::Suspended | TenantState::Stopped | TenantState::Removed => Paint::Dim,
     }
-}
-
-fn paint(text: &str, paint: Paint, colour: bool) -> String {
-    let code = match paint {
-        Paint::Bold => 1,
-        Paint::Dim => 2,
-        Paint::Red => 31,
-        Paint::Yellow => 33,
-        Paint::Green => 32,
-    };
-    if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -195,6 +189,7 @@ mod tests {
             restarts: 2,
             uptime_s: if state == TenantState::Running { 3725 } else { 0 },
             since: String::new(),
+            domains: Vec::new(),
         }
     }
 
@@ -230,6 +225,30 @@ globex-industries  failed   https://globex-industries.localhost:8443  workspace 
 4 removals are \\u{1b}[2Jheld back
 ";
         assert_eq!(draw(&status(), None, false), expected);
+    }
+
+    #[test]
+    fn domains_that_are_not_served_have_a_line_below_their_tenant() {
+        let domain = |host: &str, state, reason: &str| DomainEntry {
+            host: host.to_owned(),
+            state,
+            reason: reason.to_owned(),
+            not_after: None,
+        };
+        let mut status = status();
+        status.tenants[0].domains = vec![
+            domain("acme.org", CertificateState::Valid, ""),
+            domain("portal.acme.com", CertificateState::Dns, "no A record"),
+            domain("shop.acme.com", CertificateState::Waiting, ""),
+        ];
+        let drawn = draw(&status, None, false);
+        let lines: Vec<&str> = drawn.lines().skip(1).take(4).collect();
+        assert!(lines[0].starts_with("acme ") && lines[3].starts_with("globex"), "{drawn}");
+        assert_eq!(
+            lines[1..3],
+            ["  portal.acme.com  certificate dns: no A record", "  shop.acme.com  certificate waiting"]
+        );
+        assert!(!drawn.contains("acme.org"), "{drawn}");
     }
 
     #[test]

@@ -1,25 +1,13 @@
-//! `[tls]`, `[http]` and `[logs]`: certificates, and bounds on what visitors and workers can use up.
+//! `[http]` and `[logs]`: bounds on what visitors and workers can use up.
 
 use super::{
     document::{Table, Wrong},
     readers,
 };
-use crate::model::{HttpLimits, TlsProvider};
+use crate::model::HttpLimits;
 
 /// Bytes of a log file and how many rotated ones are kept, when nothing is said.
 pub(super) const LOGS: (u64, u32) = (10 << 20, 5);
-
-/// `[tls]`
-pub(super) fn tls(mut table: Table<'_, '_>) -> TlsProvider {
-    table.read("provider", |value| match readers::text(value)?.as_str() {
-        later @ ("acme" | "files") => {
-            Err(format!("`tls.provider` cannot be {later:?} in this version: it has only \"local\", its own CA").into())
-        }
-        _ => readers::one_of(&[("local", TlsProvider::Local)])(value),
-    });
-    table.finish();
-    TlsProvider::Local
-}
 
 /// `[http]`
 pub(super) fn http(mut table: Table<'_, '_>) -> HttpLimits {

@@ -115,11 +115,15 @@ mod tests {
             "deploy.strategy = 'hold'",
             "sleep.after = '5m'",
             "backup.keep = 1",
+            "tls.hsts = '1y'",
         ] {
             assert_eq!(digest("", text), plain, "{text}");
         }
         assert_eq!(
-            digest("defaults.health.interval = '9s'\nhttp.streams = 5\napps.workspace.health = '/x'", ""),
+            digest(
+                "defaults.health.interval = '9s'\ndefaults.tls.hsts = '1y'\nhttp.streams = 5\napps.workspace.health = '/x'",
+                ""
+            ),
             plain
         );
     }

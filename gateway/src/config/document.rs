@@ -19,6 +19,8 @@ pub(super) struct Document<'a> {
     tenant: Option<&'a TenantName>,
     text: &'a str,
     wrong: RefCell<Vec<(usize, Rejection)>>,
+    /// Lines that are not shown.
+    unseen: RefCell<Vec<u32>>,
 }
 
 /// What is wrong with one value.
@@ -51,7 +53,7 @@ pub(super) struct Table<'d, 't> {
     /// Its dotted name; empty at the top.
     name: String,
     entries: DeTable<'t>,
-    known: Vec<&'static str>,
+    known: Vec<Cow<'static, str>>,
 }
 
 /// Reads `bytes` as one file's TOML: `read` takes what it knows from the top table; what it leaves is an error.
@@ -83,7 +85,7 @@ pub(super) fn read_leniently<T>(
         let place = place::of_bad_byte(file, bytes).unwrap_or_else(|| place::whole(file));
         return (None, reject(place, "this is not text: save the file as UTF-8".to_owned()));
     };
-    let document = Document { file, tenant, text, wrong: RefCell::default() };
+    let document = Document { file, tenant, text, wrong: RefCell::default(), unseen: RefCell::default() };
     let entries = match DeTable::parse(text) {
         Ok(entries) => entries.into_inner(),
         Err(error) => {
@@ -94,7 +96,10 @@ pub(super) fn read_leniently<T>(
     let mut top = Table { document: &document, name: String::new(), entries, known: Vec::new() };
     let value = read(&document, &mut top);
     top.finish();
-    let mut wrong = document.wrong.into_inner();
+    let (mut wrong, unseen) = (document.wrong.into_inner(), document.unseen.into_inner());
+    for (_, rejection) in &mut wrong {
+        rejection.place.text.take_if(|_| rejection.place.line.is_some_and(|line| unseen.contains(&line)));
+    }
     wrong.sort_by_key(|(offset, _)| *offset);
     let more = wrong.len().saturating_sub(TOLD);
     let mut told: Vec<Rejection> = wrong.into_iter().take(TOLD).map(|(_, rejection)| rejection).collect();
@@ -111,6 +116,12 @@ impl Document<'_> {
         self.wrong.borrow_mut().push((span.start, rejection));
     }
 
+    /// Notes that what is at `span` is wrong, and that its line is not to be shown: it has a secret in it, or may have.
+    pub(super) fn reject_unseen(&self, span: Range<usize>, error: impl Into<String>, hint: Option<String>) {
+        self.unseen.borrow_mut().extend(self.place(&span).line);
+        self.reject(span, error, hint);
+    }
+
     /// Where `span` is.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
         place::at(self.file, self.text, span.start)
@@ -124,8 +135,15 @@ impl Document<'_> {
 
 impl<'d, 't> Table<'d, 't> {
     /// The value of `key`, if the file has it.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'t>> {
+    pub(super) fn take(&mut self, key: impl Into<Cow<'static, str>>) -> Option<Value<'t>> {
+        let key = key.into();
+        let taken = self.take_untold(&key);
         self.known.push(key);
+        taken
+    }
+
+    /// [`Table::take`] of a key that nobody is to be told of as one that could be here.
+    pub(super) fn take_untold(&mut self, key: &str) -> Option<Value<'t>> {
         let spanned = self.entries.remove(key)?;
         Some(Value { name: self.name_of(key), spanned })
     }
@@ -193,7 +211,7 @@ impl<'d, 't> Table<'d, 't> {
         for (key, _) in self.rest() {
             let name = key.get_ref().as_ref();
             let place = if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
-            let hint = nearest(name, self.known.iter().copied());
+            let hint = nearest(name, self.known.iter().map(AsRef::as_ref));
             let error = match hint {
                 Some(_) => format!("unknown key {name:?}{place}"),
                 None => format!("unknown key {name:?}{place}: the keys here are {}", self.known.join(", ")),

@@ -1,31 +1,43 @@
-//! Durations as people write them: `250ms`, `30s`, `5m`, `1h30m`, `7d`.
+//! Durations as people write them: `250ms`, `30s`, `5m`, `1h30m`, `7d`, `1y`.
 
 use std::{fmt, time::Duration};
 
-/// The longest duration that a setting can have.
+/// The longest duration that a setting can have, where it does not say otherwise.
 pub const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
-/// Milliseconds of each unit, largest first.
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+/// Milliseconds of each unit, largest first. A year is one of 365 days.
+const UNITS: [(&str, u64); 7] =
+    [("y", 365 * DAY), ("w", 7 * DAY), ("d", DAY), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const DAY: u64 = 86_400_000;
+/// The units that durations are shown in: "30d" says more than "4w2d".
+const SHOWN: &[(&str, u64)] = UNITS.split_at(2).1;
 
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not numbers with units, largest unit first.
-    #[error("{0:?} is not a duration: write a whole number and ms, s, m, h or d, such as \"30s\" or \"1h30m\"")]
+    #[error("{0:?} is not a duration: write a whole number and ms, s, m, h, d, w or y, such as \"30s\" or \"1h30m\"")]
     Grammar(String),
-    /// More than [`LONGEST`].
-    #[error("{0:?} is too long: the longest duration is 366d")]
-    TooLong(String),
+    /// More than it may be.
+    #[error("{0:?} is too long: the longest duration is {most}", most = Display(*.1))]
+    TooLong(String, Duration),
 }
 
-/// Reads a duration: whole numbers with units, the largest unit first.
+/// Reads a duration of at most [`LONGEST`]: whole numbers with units, the largest unit first.
 ///
 /// # Errors
 /// See [`DurationError`].
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    parse_within(text, LONGEST)
+}
+
+/// [`parse`] with another bound.
+///
+/// # Errors
+/// See [`DurationError`].
+pub fn parse_within(text: &str, most: Duration) -> Result<Duration, DurationError> {
     let grammar = || DurationError::Grammar(text.to_owned());
-    let too_long = || DurationError::TooLong(text.to_owned());
+    let too_long = || DurationError::TooLong(text.to_owned(), most);
     let mut rest = text.trim();
     let mut units = UNITS.iter();
     let mut total: u64 = 0;
@@ -45,7 +57,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         rest = &rest[digits + letters..];
     }
     let total = Duration::from_millis(total);
-    if total > LONGEST { Err(too_long()) } else { Ok(total) }
+    if total > most { Err(too_long()) } else { Ok(total) }
 }
 
 /// Shows a duration as [`parse`] reads it; what is below a millisecond is not shown.
@@ -58,12 +70,12 @@ impl fmt::Display for Display {
         if rest == 0 {
             return f.write_str("0s");
         }
-        for (name, millis) in UNITS {
-            let count = rest / u128::from(millis);
+        for (name, millis) in SHOWN {
+            let count = rest / u128::from(*millis);
             if count > 0 {
                 write!(f, "{count}{name}")?;
             }
-            rest %= u128::from(millis);
+            rest %= u128::from(*millis);
         }
         Ok(())
     }
@@ -84,7 +96,12 @@ mod tests {
             ("0s", Some(0)),
             (" 3s ", Some(3000)),
             ("366d", Some(366 * 86_400_000)),
+            ("1y", Some(365 * 86_400_000)),
+            ("1y1d", Some(366 * 86_400_000)),
+            ("2w3d", Some(17 * 86_400_000)),
+            ("1d1w", None),
             ("367d", None),
+            ("2y", None),
             ("99999999999999999999s", None),
             ("18446744073709551615d", None),
             ("", None),
@@ -102,6 +119,15 @@ mod tests {
         for (text, millis) in table {
             assert_eq!(parse(text).ok(), millis.map(Duration::from_millis), "{text:?}");
         }
+    }
+
+    #[test]
+    fn another_bound_is_told() {
+        let ten = Duration::from_secs(3650 * 86_400);
+        assert_eq!(parse_within("2y", ten), Ok(Duration::from_secs(730 * 86_400)));
+        assert_eq!(parse_within("11y", ten).map_err(|why| why.to_string()), {
+            Err("\"11y\" is too long: the longest duration is 3650d".to_owned())
+        });
     }
 
     proptest::proptest! {

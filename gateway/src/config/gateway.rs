@@ -4,17 +4,18 @@ use std::{
     collections::BTreeMap,
     env,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use toml::Spanned;
 
 use super::{
-    apps, bounds,
+    apps, bounds, certificates,
     document::{self, Document, Table, nearest},
     files::{self, Trust},
     place, readers, sections, sockets,
 };
-use crate::model::{App, AppName, Deploy, Gateway, Health, Host, Limits, Rejection, Sleep, TlsProvider};
+use crate::model::{App, AppName, Deploy, Gateway, Health, Host, Limits, Rejection, Sleep};
 
 /// Where the file is looked for when nobody names one.
 pub const SYSTEM_FILE: &str = "/etc/landlord/landlord.toml";
@@ -82,10 +83,10 @@ impl Surroundings<'_> {
         let listen = sockets::listen(table.table("listen"), self.file.is_none() || zone == localhost());
         let ports = table.table("ports").map_or(sockets::PORTS, |table| sockets::ports(table, &listen));
         let users = table.table("users").map(sockets::users);
-        let tls = table.table("tls").map_or(TlsProvider::Local, bounds::tls);
+        let certificates = certificates::read(table, &zone, &|path| self.absolute(path));
         let http = table.table("http").map(bounds::http).unwrap_or_default();
         let defaults = table.table("defaults").map(Defaults::read).unwrap_or_default();
-        let Defaults { limits, health, deploy, sleep } = defaults;
+        let Defaults { limits, health, deploy, sleep, hsts } = defaults;
 
         let bundled = bundled_name();
         let mut all = BTreeMap::from([(bundled.clone(), apps::bundled(bundled.clone()))]);
@@ -107,12 +108,16 @@ impl Surroundings<'_> {
             listen,
             ports,
             users,
-            tls,
+            tls: certificates.tls,
+            certificates: certificates.folder,
+            acme: certificates.acme,
+            dns: certificates.dns,
             http,
             limits,
             health,
             deploy,
             sleep,
+            hsts,
             apps: all,
             log_file_bytes,
             log_files,
@@ -157,6 +162,7 @@ struct Defaults {
     health: Health,
     deploy: Deploy,
     sleep: Sleep,
+    hsts: Option<Duration>,
 }
 
 impl Defaults {
@@ -167,6 +173,7 @@ impl Defaults {
             health: table.table("health").map_or(built_in.health.clone(), |it| sections::health(it, &built_in.health)),
             deploy: table.table("deploy").map_or(built_in.deploy.clone(), |it| sections::deploy(it, &built_in.deploy)),
             sleep: table.table("sleep").map_or(built_in.sleep.clone(), |it| sections::sleep(it, &built_in.sleep)),
+            hsts: table.table("tls").and_then(|it| sections::tls(it, built_in.hsts)),
         };
         if let Some(table) = table.table("backup") {
             sections::backup(table);

@@ -5,7 +5,9 @@
 
 mod apps;
 mod bounds;
+mod certificates;
 mod digest;
+mod dns;
 mod document;
 pub mod dotenv;
 pub mod duration;

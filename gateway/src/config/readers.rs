@@ -103,6 +103,11 @@ pub(super) fn or_none<T>(
 
 /// A duration of at least `least`.
 pub(super) fn span_of_time(least: Duration) -> impl Fn(&Value<'_>) -> Result<Duration, Wrong> {
+    span_of_time_within(least, duration::LONGEST)
+}
+
+/// A duration from `least` to `most`.
+pub(super) fn span_of_time_within(least: Duration, most: Duration) -> impl Fn(&Value<'_>) -> Result<Duration, Wrong> {
     move |value| {
         let DeValue::String(text) = value.spanned.get_ref() else {
             return Err(format!(
@@ -112,7 +117,7 @@ pub(super) fn span_of_time(least: Duration) -> impl Fn(&Value<'_>) -> Result<Dur
             )
             .into());
         };
-        let duration = duration::parse(text).map_err(|why| format!("`{}`: {why}", value.name))?;
+        let duration = duration::parse_within(text, most).map_err(|why| format!("`{}`: {why}", value.name))?;
         if duration < least {
             return Err(format!("`{}` must be at least {}", value.name, duration::Display(least)).into());
         }

@@ -70,6 +70,19 @@ pub(super) fn sleep(mut table: Table<'_, '_>, base: &Sleep) -> Sleep {
     Sleep { after: after.unwrap_or(base.after) }
 }
 
+/// `[tls]` of a tenant, and `[defaults.tls]`: how long browsers are told to come by https alone; `None`: they are not told.
+pub(super) fn tls(mut table: Table<'_, '_>, base: Option<Duration>) -> Option<Duration> {
+    /// Longer than the two years that the browsers' lists ask for.
+    const MOST: Duration = Duration::from_secs(3650 * 86_400);
+    let hsts = table.read("hsts", |value| match value.spanned.get_ref() {
+        DeValue::String(text) if text == "off" => Ok(None),
+        DeValue::Boolean(false) => Err("`tls.hsts` is \"off\" or a duration, such as \"1y\": write \"off\"".into()),
+        _ => readers::span_of_time_within(Duration::from_secs(1), MOST)(value).map(Some),
+    });
+    table.finish();
+    hsts.unwrap_or(base)
+}
+
 /// `[backup]`: held to its types; this version takes no backups.
 pub(super) fn backup(mut table: Table<'_, '_>) {
     table.read("schedule", readers::some_text);

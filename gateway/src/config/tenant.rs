@@ -77,6 +77,7 @@ fn draft(gateway: &Gateway, name: &TenantName, document: &Document<'_>, table: &
     let base = app.as_ref().and_then(|app| app.deploy_defaults.clone()).unwrap_or_else(|| gateway.deploy.clone());
     let deploy = table.table("deploy").map_or(base.clone(), |table| sections::deploy(table, &base));
     let sleep = table.table("sleep").map_or(gateway.sleep.clone(), |table| sections::sleep(table, &gateway.sleep));
+    let hsts = table.table("tls").map_or(gateway.hsts, |table| sections::tls(table, gateway.hsts));
     if let Some(table) = table.table("backup") {
         sections::backup(table);
     }
@@ -100,6 +101,7 @@ fn draft(gateway: &Gateway, name: &TenantName, document: &Document<'_>, table: &
         health,
         deploy,
         sleep,
+        hsts,
         env,
     };
     Some(Draft { digest: digest::of(&tenant), tenant, domains })

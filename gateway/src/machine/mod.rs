@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod accord;
 pub mod backoff;
+pub mod issuance;
 pub mod reconcile;
 #[cfg(test)]
 mod simulator;

@@ -92,6 +92,7 @@ impl House {
                     self.let_accept(number, epoch);
                 }
             }
+            FromProxy::Answering { .. } => {}
             FromProxy::Idle { generation } => {
                 if self.proxies.accord.on_idle(number, generation) {
                     self.on_idle(generation);

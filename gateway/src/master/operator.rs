@@ -28,6 +28,9 @@ impl House {
                     Err(message) => replies.done(false, message),
                 }
             }
+            ControlRequest::Certificates | ControlRequest::Renew { .. } | ControlRequest::TryCertificates { .. } => {
+                replies.done(false, "not in this version".to_owned());
+            }
             ControlRequest::Upgrade => self.upgrade(fds.into_iter().next(), Some(replies)),
         }
     }

@@ -202,6 +202,7 @@ impl Seat {
             hold_timeout: self.spec.deploy.hold_timeout,
             held_requests: self.spec.limits.held_requests,
             body: self.spec.limits.body.or(gateway.limits.body),
+            hsts: self.spec.hsts,
         }
     }
 }

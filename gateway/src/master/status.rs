@@ -68,6 +68,7 @@ impl House {
             restarts: view.restarts,
             uptime_s: view.ready_since.map_or(0, |since| self.now().0.saturating_sub(since.0).as_secs()),
             since: self.wall_clock(view.since),
+            domains: Vec::new(),
         }
     }
 
@@ -137,5 +138,6 @@ fn rejected_entry(name: String, reason: String, since: String) -> StatusEntry {
         restarts: 0,
         uptime_s: 0,
         since,
+        domains: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
-use super::{App, AppName, Deploy, Health, Host, Limits, Sleep};
+use super::{Acme, App, AppName, Deploy, Dns, Health, Host, Limits, Sleep};
 
 /// `landlord.toml`, defaults applied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,15 @@ pub struct Gateway {
     pub users: Option<UserRange>,
     /// Where certificates come from.
     pub tls: TlsProvider,
+    /// `[tls] folder`: certificates from elsewhere, where `tls` is [`TlsProvider::Files`].
+    #[serde(default)]
+    pub certificates: Option<PathBuf>,
+    /// `[acme]`; acted on where `tls` is [`TlsProvider::Acme`].
+    #[serde(default)]
+    pub acme: Acme,
+    /// `[dns]`
+    #[serde(default)]
+    pub dns: Option<Dns>,
     /// Bounds on what a visitor controls.
     pub http: HttpLimits,
     /// `[defaults.limits]`
@@ -39,6 +48,9 @@ pub struct Gateway {
     pub deploy: Deploy,
     /// `[defaults.sleep]`
     pub sleep: Sleep,
+    /// `[defaults.tls] hsts`
+    #[serde(default)]
+    pub hsts: Option<Duration>,
     /// `[apps.*]`; the bundled `workspace` is always there.
     pub apps: BTreeMap<AppName, App>,
     /// Bytes at which a log file is rotated, and how many rotated ones are kept.
@@ -74,12 +86,16 @@ pub struct UserRange {
     pub last: u32,
 }
 
-/// `[tls] provider`. More providers come later.
+/// `[tls] provider`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsProvider {
     /// Our own CA in `<state>/certs/local-ca.pem`.
     Local,
+    /// An ACME server (RFC 8555).
+    Acme,
+    /// Files that somebody else puts into a folder.
+    Files,
 }
 
 /// `[http]`: timeouts and size limits on everything a client controls.

@@ -2,16 +2,22 @@
 
 mod app;
 mod catalog;
+mod certificate;
+mod dns_provider;
 mod gateway;
 mod host;
+mod issuance;
 mod name;
 mod route;
 mod tenant;
 
 pub use app::{App, Listen};
 pub use catalog::{Catalog, Place, Rejection};
+pub use certificate::{Acme, Challenge, Dns, DnsSetting, ExternalAccount, SecretFile, Subject};
+pub use dns_provider::{DNS_PROVIDERS, DnsField, DnsProvider, DnsValue, dns_provider};
 pub use gateway::{Gateway, HttpLimits, Listeners, PortRange, TlsProvider, UserRange};
 pub use host::{Authority, Host, HostError};
+pub use issuance::{Failure, FailureKind, Finding, RenewalAnswer};
 pub use name::{AppName, NameError, TenantName};
 pub use route::{
     BackendAddress, BackendRoute, Certificate, CertificateSet, GenerationId, Probe, ProbeOutcome, RouteTable, Serving,

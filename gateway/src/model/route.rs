@@ -49,6 +49,9 @@ pub struct TenantRoute {
     pub held_requests: u32,
     /// Bytes of one request body; more is 413.
     pub body: Option<u64>,
+    /// `Strict-Transport-Security` with this max-age; `None`: not sent.
+    #[serde(default)]
+    pub hsts: Option<Duration>,
 }
 
 /// What a proxy does with the requests of a tenant.

@@ -38,6 +38,9 @@ pub struct Tenant {
     pub deploy: Deploy,
     /// When an idle worker is put to sleep.
     pub sleep: Sleep,
+    /// `Strict-Transport-Security` with this max-age (RFC 6797); `None`: not sent.
+    #[serde(default)]
+    pub hsts: Option<Duration>,
     /// Plain settings, app's and tenant's merged; the tenant's `.env` wins over them.
     pub env: BTreeMap<String, String>,
 }

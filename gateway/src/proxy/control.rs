@@ -212,6 +212,7 @@ impl Control {
                 self.certified = true;
                 self.start_when_complete()?;
             }
+            ToProxy::Answers { .. } => {}
             ToProxy::Routes { epoch } => {
                 let mut table: RouteTable = sealed(fds, "a route table")?;
                 let house = self.house()?;

@@ -263,6 +263,7 @@ pub(crate) mod tests {
             hold_timeout: Duration::from_secs(5),
             held_requests: 10,
             body: None,
+            hsts: None,
         }
     }
 

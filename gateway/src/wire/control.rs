@@ -52,6 +52,20 @@ pub enum ControlRequest {
     /// file); without one, the file that the running program was started from, as it is now. The same program again
     /// replaces the proxy only. Answered when the newest proxy serves, or when all is as before.
     Upgrade,
+    /// One [`ControlReply::Certificates`].
+    Certificates,
+    /// Order this certificate anew, now. Answered when the new one is served, or when it was not to be had.
+    Renew {
+        /// One of its names: a host, `*.zone`, or the zone.
+        name: String,
+    },
+    /// Order certificates, and throw them away: whether it would work. Answered when all have ended.
+    TryCertificates {
+        /// One name each; empty: the zone's, and every custom domain's.
+        names: Vec<String>,
+        /// The directory to ask; `None`: Let's Encrypt's staging one where the settings name Let's Encrypt, else the settings'.
+        directory: Option<String>,
+    },
 }
 
 /// Master → CLI. The status travels as a sealed memfd when it is large: fds then has it and `entries` is empty.
@@ -60,6 +74,8 @@ pub enum ControlRequest {
 pub enum ControlReply {
     /// fds: a sealed memfd with a [`Status`].
     Status,
+    /// fds: a sealed memfd with a list of [`CertificateEntry`], in the order of names.
+    Certificates,
     /// Still at it: a line for a person about the step that was just reached.
     Progress {
         /// The line.
@@ -173,4 +189,89 @@ pub struct StatusEntry {
     pub uptime_s: u64,
     /// When it entered `state`: RFC 3339, UTC.
     pub since: String,
+    /// Its custom domains and the certificate of each; none where every host has one by itself.
+    #[serde(default)]
+    pub domains: Vec<DomainEntry>,
+}
+
+/// A custom domain in `landlord status --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainEntry {
+    /// The host.
+    pub host: String,
+    /// Its certificate's state.
+    pub state: CertificateState,
+    /// What is missing, or went wrong; empty when there is nothing to say.
+    pub reason: String,
+    /// The served certificate's end: RFC 3339, UTC.
+    pub not_after: Option<String>,
+}
+
+/// What a certificate is at, as `landlord certs` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateState {
+    /// A DNS record is not as it must be; the authority is not asked before.
+    Dns,
+    /// It is to be ordered, and waits: for its turn, for the authority, or for the next try.
+    Waiting,
+    /// Being ordered for the first time.
+    Ordering,
+    /// Served. (It may be renewed meanwhile.)
+    Valid,
+    /// Served, and it ends soon and could not be renewed.
+    Expiring,
+    /// Not there, and the last try brought nothing.
+    Failed,
+}
+
+/// Where a certificate is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateSource {
+    /// An ACME server.
+    Acme,
+    /// The folder of certificates from elsewhere.
+    Files,
+    /// Our own CA.
+    Local,
+}
+
+/// One certificate in `landlord certs --json`. Scripts rely on these names; times are RFC 3339, UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateEntry {
+    /// Its most telling name: `*.zone`, or a host.
+    pub name: String,
+    /// Every name.
+    pub names: Vec<String>,
+    /// The tenant whose custom domain it is.
+    pub tenant: Option<String>,
+    /// Where it is from.
+    pub source: CertificateSource,
+    /// What it is at.
+    pub state: CertificateState,
+    /// A sentence for a person; empty when there is nothing to say.
+    pub reason: String,
+    /// Who issued the served one: its issuer's common name, else organization.
+    pub issuer: Option<String>,
+    /// Of the served one, in hex.
+    pub serial: Option<String>,
+    /// Of the served one.
+    pub not_before: Option<String>,
+    /// Of the served one.
+    pub not_after: Option<String>,
+    /// When it is to be renewed.
+    pub next_renewal: Option<String>,
+    /// When the authority is asked next, where the last try failed.
+    pub next_try: Option<String>,
+    /// What went wrong at the last try, until one succeeds.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<String>,
+    /// Failed tries in a row.
+    pub failures: u32,
+    /// Seconds until it expires; negative: since it did.
+    pub expires_in_s: Option<i64>,
+    /// It expires within 14 days, or a sixth of its life if that is less, and its renewal fails: somebody should look.
+    pub alarm: bool,
 }

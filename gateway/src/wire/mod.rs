@@ -2,13 +2,18 @@
 //!
 //! A message that is too large for a datagram (a route table, certificates) travels as a sealed memfd beside it.
 
+mod acme;
 mod control;
 mod exec;
 mod link;
 mod log;
 mod proxy;
 
-pub use control::{ControlReply, ControlRequest, Draining, Outcome, Started, Status, StatusEntry, TenantState};
+pub use acme::{AcmeSettings, Answers, FromAcme, HttpAnswer, Issued, JobId, Keepsake, OrderPlan, Record, ToAcme};
+pub use control::{
+    CertificateEntry, CertificateSource, CertificateState, ControlReply, ControlRequest, DomainEntry, Draining,
+    Outcome, Started, Status, StatusEntry, TenantState,
+};
 pub use exec::Plan;
 pub use link::{Link, LinkError};
 pub use log::{FromLog, ToLog};

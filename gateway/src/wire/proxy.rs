@@ -47,6 +47,12 @@ pub enum ToProxy {
     Start,
     /// fds: a sealed memfd with a [`crate::model::CertificateSet`].
     Certificates,
+    /// fds: a sealed memfd with [`crate::wire::Answers`]: all that is to be answered to an authority, whole. Answered by
+    /// `Answering`. Not told to a proxy that was retired.
+    Answers {
+        /// Which telling.
+        serial: u64,
+    },
     /// fds: a sealed memfd with a [`crate::model::RouteTable`].
     Routes {
         /// The table's epoch.
@@ -82,6 +88,11 @@ pub enum FromProxy {
     Applied {
         /// Which.
         epoch: u64,
+    },
+    /// Every core answers challenges by this telling now.
+    Answering {
+        /// Which.
+        serial: u64,
     },
     /// The closed gate of this generation has no request, body or upgraded connection in flight on any core.
     Idle {

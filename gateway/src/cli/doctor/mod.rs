@@ -2,6 +2,7 @@
 //!
 //! Works for everybody, without settings and without a running landlord, and changes nothing.
 
+mod certificates;
 mod finding;
 mod house;
 mod kernel;
@@ -59,6 +60,7 @@ pub(super) fn doctor(config: Option<&Path>, json: bool) -> ExitCode {
     limits::examine(&subject, &mut findings);
     storage::examine(&subject, &mut findings);
     time::examine(&mut findings);
+    certificates::examine(&subject, &mut findings);
     if json {
         match serde_json::to_string_pretty(&findings) {
             Ok(text) => out::line(&text),
@@ -88,7 +90,7 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// Whether a program of this name can be found, where a service or a shell would look.
-fn find_program(name: &str) -> Option<std::path::PathBuf> {
+pub(in crate::cli) fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(Into::into);
     std::env::split_paths(&path).chain(usual).map(|folder| folder.join(name)).find(|program| program.is_file())

@@ -15,6 +15,9 @@ fn every_verb_has_a_page_and_no_role_has() {
         let page = format!("landlord-{}.1", command.get_name());
         assert_eq!(names.contains(&page), !command.is_hide_set(), "{page} of {names:?}");
     }
+    for page in ["landlord-certs-renew.1", "landlord-certs-check.1", "landlord-dns-providers.1"] {
+        assert!(names.contains(&page.to_owned()), "{page}");
+    }
     for page in ["landlord.1", "landlord.toml.5", "landlord-tenant.5"] {
         assert!(names.contains(&page.to_owned()), "{page}");
     }

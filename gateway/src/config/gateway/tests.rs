@@ -8,7 +8,8 @@ pub(crate) fn house(text: &str) -> Gateway {
     read(&format!("zone = \"apps.example.com\"\n{text}")).unwrap()
 }
 
-fn read(text: &str) -> Result<Gateway, String> {
+/// What `text` says as /srv/l.toml, or all that is wrong with it.
+pub(crate) fn read(text: &str) -> Result<Gateway, String> {
     let (gateway, wrong) = parse(Some(Path::new("/srv/l.toml")), false, Path::new("/srv"), text.as_bytes());
     let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
     if told.is_empty() { Ok(gateway.unwrap()) } else { Err(told.join("\n")) }
@@ -164,12 +165,8 @@ fn what_is_wrong_is_shown() {
         ("users.first = 0", "1:15: `users.first` must be a number from 1000 to 4294967294"),
         ("users.first = 1000", "1:15: `users` has 65534 or 65535 in it, which stand for nobody: begin at 65536"),
         (
-            "tls.provider = \"acme\"",
-            "1:16: `tls.provider` cannot be \"acme\" in this version: it has only \"local\", its own CA",
-        ),
-        (
             "tls.provider = \"locl\"",
-            "1:16: `tls.provider` cannot be \"locl\": it is one of \"local\" (did you mean \"local\"?)",
+            "1:16: `tls.provider` cannot be \"locl\": it is one of \"local\", \"acme\", \"files\" (did you mean \"local\"?)",
         ),
         ("http.header_bytes = \"2G\"", "1:21: `http.header_bytes` must be at most 1M"),
         ("http.idle_timeout = \"1ms\"", "1:21: `http.idle_timeout` must be at least 1s"),

@@ -127,6 +127,19 @@ fn tenant_over_app_over_defaults_over_built_in() {
 }
 
 #[test]
+fn browsers_are_told_to_come_by_https_alone_where_the_file_or_the_house_says_so() {
+    let hsts = |settings, text| acme(settings, text).unwrap().hsts.map(|age| age.as_secs() / 86_400);
+    assert_eq!(hsts("", ""), None);
+    assert_eq!(hsts("", "tls.hsts = \"2y\""), Some(730));
+    assert_eq!(hsts("defaults.tls.hsts = \"30d\"", ""), Some(30));
+    assert_eq!(hsts("defaults.tls.hsts = \"30d\"", "tls.hsts = \"off\""), None);
+    assert_eq!(hsts("defaults.tls.hsts = \"off\"", "tls.hsts = \"1w\""), Some(7));
+    let told = acme("", "tls.hsts = \"of\"").unwrap_err();
+    assert!(told.starts_with("acme.toml:1:12: `tls.hsts`: \"of\" is not a duration"), "{told}");
+    assert!(acme("", "tls.provider = \"acme\"").is_err(), "certificates are the house's");
+}
+
+#[test]
 fn what_is_wrong_is_shown_with_its_place() {
     let table = [
         ("compny = 'x'", "1:1: unknown key \"compny\" (did you mean \"company\"?)\n    1 | compny = 'x'\n      | ^"),
@@ -197,7 +210,7 @@ fn what_is_wrong_is_shown_with_its_place() {
         ("health.path = '/a b'", "1:15: `health.path` must be a path of a URL: visible ASCII without spaces and #"),
         (
             "health.interval = '5'",
-            "1:19: `health.interval`: \"5\" is not a duration: write a whole number and ms, s, m, h or d",
+            "1:19: `health.interval`: \"5\" is not a duration: write a whole number and ms, s, m, h, d, w or y",
         ),
         ("health.interval = '1ms'", "1:19: `health.interval` must be at least 100ms"),
         (

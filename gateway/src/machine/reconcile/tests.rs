@@ -39,6 +39,7 @@ fn tenant(text: &str) -> Tenant {
         limits: Limits::default(),
         health: Health::default(),
         deploy: Deploy::default(),
+        hsts: None,
         sleep: Sleep::default(),
         env: BTreeMap::new(),
     }
