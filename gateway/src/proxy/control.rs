@@ -2,6 +2,8 @@
 //!
 //! It applies what the master tells and reports facts. Requests never wait for it.
 
+mod facts;
+
 use std::{
     collections::{HashMap, HashSet},
     os::fd::OwnedFd,
@@ -26,7 +28,7 @@ use super::{
 };
 use crate::{
     model::{CertificateSet, GenerationId, RouteTable},
-    wire::{FromProxy, Link, LinkError, PROTOCOL, ToProxy},
+    wire::{Answers, FromProxy, Link, LinkError, PROTOCOL, ToProxy},
 };
 
 /// Deadlines of closed gates and the log's backlog are looked at this often.
@@ -62,6 +64,8 @@ struct Control {
     start: bool,
     certified: bool,
     routed: bool,
+    /// The newest telling by which challenges are answered.
+    answering: Option<u64>,
 }
 
 struct House {
@@ -96,6 +100,7 @@ pub(crate) async fn run(link: OwnedFd) -> Result<ExitCode, ControlError> {
         start: false,
         certified: false,
         routed: false,
+        answering: None,
     };
     control.tell(FromProxy::Hello { protocol: PROTOCOL, epoch: 0 });
     let mut tick = every(TICK);
@@ -212,7 +217,12 @@ impl Control {
                 self.certified = true;
                 self.start_when_complete()?;
             }
-            ToProxy::Answers { .. } => {}
+            ToProxy::Answers { serial } => {
+                let answers: Answers = sealed(fds, "answers")?;
+                self.house()?.cores.challenge(answers);
+                self.answering = Some(serial);
+                self.tell(FromProxy::Answering { serial });
+            }
             ToProxy::Routes { epoch } => {
                 let mut table: RouteTable = sealed(fds, "a route table")?;
                 let house = self.house()?;
@@ -291,46 +301,6 @@ impl Control {
         self.idle_told.retain(|generation| closed.contains_key(generation));
     }
 
-    /// Tells which closed gates are idle; `again`: also those that were told before.
-    fn tell_idle(&mut self, again: bool) {
-        let Some(house) = &self.house else { return };
-        let table = house.routes.current();
-        let idle: Vec<GenerationId> = table
-            .backends()
-            .filter(|(backend, route)| !route.open && backend.gate.is_idle())
-            .map(|(backend, _)| backend.generation)
-            .filter(|generation| again || !self.idle_told.contains(generation))
-            .collect();
-        for generation in idle {
-            self.idle_told.insert(generation);
-            self.tell(FromProxy::Idle { generation });
-        }
-    }
-
-    /// All that a master needs who has just come back: the proxy has gone on without it.
-    /// `understood`: it speaks these messages.
-    fn tell_all(&mut self, understood: bool) {
-        let table = self.house.as_ref().filter(|_| self.routed).map(|house| house.routes.current());
-        let epoch = table.as_ref().map_or(0, |table| table.epoch);
-        self.tell(FromProxy::Hello { protocol: PROTOCOL, epoch });
-        if !understood {
-            return;
-        }
-        if self.accepting && !self.house.as_ref().is_some_and(|house| house.cores.leaves()) {
-            self.tell(FromProxy::Ready);
-        }
-        let Some(table) = table else { return };
-        self.tell(FromProxy::Applied { epoch });
-        self.tell_idle(true);
-        for tenant in table.waiting().filter_map(|tenant| tenant.name.parse().ok()) {
-            self.tell(FromProxy::Waiting { tenant });
-        }
-        for finding in self.probes.known() {
-            self.tell(finding.into());
-        }
-        self.count();
-    }
-
     fn found(&mut self, finding: Finding) {
         if self.probes.note(&finding) {
             self.tell(finding.into());
@@ -356,12 +326,6 @@ impl Control {
                 backend.gate.cut(true);
             }
         }
-    }
-
-    fn count(&mut self) {
-        let Some(house) = &self.house else { return };
-        let (connections, requests, rejects) = house.cores.counts();
-        self.tell(FromProxy::Counters { connections, requests, rejects });
     }
 
     /// The log's pipe may be full at the very end.

@@ -21,14 +21,14 @@ use tokio::{
 
 use super::{
     access::{Access, Record},
-    connection::{self, tls::Certificates},
+    connection::{self, challenges::Challenges, tls::Certificates},
     control::Event,
     forward::forwarder::{Counts, Forwarder, Report, Settings},
     routes::Routes,
 };
 use crate::{
     model::{CertificateSet, HttpLimits},
-    wire::ListenerKind,
+    wire::{Answers, ListenerKind},
 };
 
 /// Deadlines in flight are looked at, and log records handed over, this often.
@@ -134,6 +134,16 @@ impl Cores {
         self.shared.certificates.store(Arc::new(new));
         for error in errors {
             tracing::error!(event = "set_aside", %error, "cert");
+        }
+    }
+
+    /// Authorities are answered by these from now on, by every core: each look is at what is stored here. A certificate
+    /// that cannot be used is left out and told to the log.
+    pub(crate) fn challenge(&self, answers: Answers) {
+        let (new, errors) = Challenges::build(answers);
+        self.shared.challenges.store(Arc::new(new));
+        for error in errors {
+            tracing::error!(event = "failed", %error, "cert");
         }
     }
 

@@ -44,12 +44,14 @@ impl Outbox {
 }
 
 fn replaces(fact: &FromProxy, earlier: &FromProxy) -> bool {
-    use FromProxy::{Applied, Counters, Hello, Idle, Probe, Ready, Waiting};
+    use FromProxy::{Answering, Applied, Counters, Hello, Idle, Probe, Ready, Waiting};
     match (fact, earlier) {
         // Everything is said anew behind it.
         (Hello { .. }, _)
         // A newer table is behind an older one, and what is idle is told anew with each.
         | (Applied { .. }, Applied { .. } | Idle { .. })
+        // Each telling is the whole of it.
+        | (Answering { .. }, Answering { .. })
         | (Counters { .. }, Counters { .. })
         | (Ready, Ready) => true,
         (Idle { generation }, Idle { generation: earlier }) => generation == earlier,
@@ -87,18 +89,27 @@ mod tests {
     fn the_newest_of_what_replaces_each_other_is_said_and_all_of_the_rest() {
         let unhealthy = || ProbeOutcome::Unhealthy("GET /: 500".into());
         let waiting = |tenant: &str| FromProxy::Waiting { tenant: tenant.parse().unwrap() };
+        let answering = |serial| FromProxy::Answering { serial };
         let facts = [
+            answering(1),
             counters(1),
             waiting("acme"),
             probe(1, ProbeOutcome::Healthy),
             probe(2, ProbeOutcome::Healthy),
             waiting("beta"),
+            answering(2),
             counters(2),
             probe(1, unhealthy()),
             waiting("acme"),
         ];
-        let left =
-            [probe(2, ProbeOutcome::Healthy), waiting("beta"), counters(2), probe(1, unhealthy()), waiting("acme")];
+        let left = [
+            probe(2, ProbeOutcome::Healthy),
+            waiting("beta"),
+            answering(2),
+            counters(2),
+            probe(1, unhealthy()),
+            waiting("acme"),
+        ];
         assert_eq!(said(facts), left);
     }
 

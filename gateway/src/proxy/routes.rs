@@ -45,6 +45,8 @@ pub struct Tenant {
     pub held: Arc<Held>,
     /// Bytes of one request body; more is 413.
     pub body: Option<u64>,
+    /// `max-age` of `Strict-Transport-Security`, seconds; `None`: what its worker says.
+    pub hsts: Option<u64>,
 }
 
 /// What to do with the requests of a tenant.
@@ -152,6 +154,7 @@ impl Table {
                 hold_timeout: tenant.hold_timeout,
                 held,
                 body: tenant.body,
+                hsts: tenant.hsts.map(|age| age.as_secs()),
             });
         }
         table

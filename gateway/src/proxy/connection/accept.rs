@@ -110,8 +110,7 @@ async fn serve<F: Forward>(
         return redirect::serve(core, shield, client.ip(), watch).await;
     }
     watch.set_linger();
-    let shared = &core.shared;
-    let Some(opened) = tls::open(shield, Arc::clone(&shared.tls), &shared.certificates).await else { return };
+    let Some(opened) = tls::open(shield, &core.shared).await else { return };
     let tls::Opened { stream, sni, protocol } = opened;
     let connection = Rc::new(Connection { client, sni, protocol, draining: Cell::new(core.draining.get()) });
     match protocol {

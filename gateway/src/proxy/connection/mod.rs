@@ -1,6 +1,6 @@
 //! From accept to an admitted request, and the answers back: TLS, framing, deadlines, floods.
 //!
-//! `accept` takes a socket into the `census` and wraps it in a `shield`; `tls` opens it for one name; then `h1` (hyper
+//! `accept` takes a socket into the `census` and wraps it in a `shield`; `tls` opens it for one name, by the `policy`; then `h1` (hyper
 //! behind the `guard`) or `h2` (behind `frames`) hands each request to [`Forward`]. One `sweep` per core keeps every
 //! deadline, looking at each connection's `watch`.
 
@@ -8,6 +8,7 @@ mod accept;
 mod admission;
 mod answer;
 mod census;
+pub mod challenges;
 mod chunked;
 mod events;
 mod frames;
@@ -16,6 +17,8 @@ mod guard;
 mod h1;
 mod h2;
 mod head;
+mod issuers;
+mod policy;
 mod redirect;
 mod shield;
 mod stream;
@@ -38,7 +41,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::Response;
-use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch as news},
@@ -46,7 +48,7 @@ use tokio::{
 };
 
 pub use self::census::Census;
-use self::{sweep::Sweep, tls::Certificates, watch::Verdict};
+use self::{challenges::Challenges, policy::Configs, sweep::Sweep, tls::Certificates, watch::Verdict};
 use super::exchange::{Connection, Forward, Refusal, ResponseBody};
 use crate::{
     model::{Host, HttpLimits},
@@ -57,19 +59,22 @@ use crate::{
 pub struct Shared {
     /// The newest certificates; stored whole, read at each handshake.
     pub certificates: Arc<ArcSwap<Certificates>>,
+    /// The newest answers to authorities; stored whole, read at each validator's handshake or request.
+    pub challenges: Arc<ArcSwap<Challenges>>,
     /// Bounds on what a client controls.
     pub limits: HttpLimits,
     /// How many connections there are.
     pub census: Arc<Census>,
-    tls: Arc<ServerConfig>,
+    tls: Configs,
 }
 
 impl Shared {
-    /// No certificates yet. Fails when there is no randomness for the tickets' key.
+    /// No certificates and no challenges yet. Fails when there is no randomness for the tickets' key.
     pub fn new(limits: HttpLimits) -> Result<Arc<Self>, rustls::Error> {
         let certificates = Arc::new(ArcSwap::from_pointee(Certificates::default()));
-        let tls = Arc::new(tls::config(Arc::clone(&certificates))?);
-        Ok(Arc::new(Self { certificates, census: Census::new(&limits), limits, tls }))
+        let challenges = Arc::new(ArcSwap::from_pointee(Challenges::default()));
+        let tls = Configs::new(&certificates, &challenges)?;
+        Ok(Arc::new(Self { certificates, challenges, census: Census::new(&limits), limits, tls }))
     }
 }
 

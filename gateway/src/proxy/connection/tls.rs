@@ -1,19 +1,19 @@
-//! TLS: which certificate for which name, and one configuration for all cores.
+//! TLS: which certificate for which name, and the handshake.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use rustls::{
-    CipherSuite, ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs as provider},
-    server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    crypto::CryptoProvider,
+    server::{Acceptor, ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
+use super::{Shared, challenges, issuers, policy};
 use crate::{
     model::{Certificate, CertificateSet, Host},
     proxy::exchange::Protocol,
@@ -43,7 +43,7 @@ impl Certificates {
     /// All that can be used of `set`, and what is wrong with the others. What `before` knows is not parsed again.
     pub fn build(set: &CertificateSet, before: &Certificates) -> (Self, Vec<CertificateError>) {
         let (mut new, mut errors) = (Self::default(), Vec::new());
-        let provider = provider();
+        let provider = policy::provider();
         for certificate in &set.certificates {
             let digest = content(certificate);
             let key = match new.known.get(&digest).or_else(|| before.known.get(&digest)) {
@@ -69,7 +69,7 @@ impl Certificates {
     }
 
     /// The exact name's, then that of the wildcard one label up (RFC 6125 §6.4.3).
-    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
         let exact = self.exact.get(name);
         exact.or_else(|| self.wildcard.get(&name[name.find('.')?..]))
     }
@@ -91,28 +91,28 @@ fn content(certificate: &Certificate) -> [u8; 32] {
 }
 
 fn parse(certificate: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
-    let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("its chain is no PEM: {error}"))?;
-    if chain.is_empty() {
-        return Err("its chain is empty".to_owned());
-    }
-    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes())
-        .map_err(|_| "its key is no PEM of a private key".to_owned())?;
+    let (chain, key) = read_pem(certificate)?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| error.to_string())
 }
 
-/// aws-lc-rs, the cheapest good suite first (SHA-384 costs a fifth more per handshake); hybrid key exchange first.
-fn provider() -> CryptoProvider {
-    let mut provider = provider::default_provider();
-    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
-    provider.kx_groups.sort_by_key(|group| group.name() != rustls::NamedGroup::X25519MLKEM768);
-    provider
+/// The chain, leaf first, and its key. What is wrong is said without quoting the key.
+pub(super) fn read_pem(
+    certificate: &Certificate,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("its chain is no PEM: {error}"))?;
+    let mut chain = chain.into_iter();
+    let leaf = chain.next().ok_or("its chain is empty")?;
+    let chain = iter::once(leaf).chain(chain.map(issuers::shared)).collect();
+    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes())
+        .map_err(|_| "its key is no PEM of a private key".to_owned())?;
+    Ok((chain, key))
 }
 
 /// Reads the snapshot at each handshake.
 #[derive(Debug)]
-struct Snapshot(Arc<ArcSwap<Certificates>>);
+pub(super) struct Snapshot(pub(super) Arc<ArcSwap<Certificates>>);
 
 impl ResolvesServerCert for Snapshot {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -121,23 +121,8 @@ impl ResolvesServerCert for Snapshot {
     }
 }
 
-fn host(server_name: &str) -> Option<Host> {
+pub(super) fn host(server_name: &str) -> Option<Host> {
     server_name.parse().ok()
-}
-
-/// The one configuration: TLS 1.2 and 1.3; tickets that every core can read, and no store of sessions.
-/// A ticket is bound to its server name by rustls itself (RFC 6066 §3): under another one it is a full handshake.
-pub(super) fn config(certificates: Arc<ArcSwap<Certificates>>) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Snapshot(certificates)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ignore_client_order = true;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = provider::Ticketer::new()?;
-    config.send_tls13_tickets = 1;
-    Ok(config)
 }
 
 /// A client whose handshake is done.
@@ -151,20 +136,32 @@ pub(super) struct Opened<S> {
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// The handshake. `None`: it failed, or the name is nobody's; the client has been told by an alert, and has seen no certificate.
-pub(super) async fn open<S>(io: S, config: Arc<ServerConfig>, certificates: &ArcSwap<Certificates>) -> Option<Opened<S>>
+/// Or it was an authority's, which wanted no more than the handshake.
+pub(super) async fn open<S>(io: S, shared: &Shared) -> Option<Opened<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let start = LazyConfigAcceptor::new(Acceptor::default(), io).await.ok()?;
-    let sni = start.client_hello().server_name().and_then(host);
-    let Some(sni) = sni.filter(|name| certificates.load().covers(name)) else {
+    let hello = start.client_hello();
+    let validator = challenges::is_validator(&hello);
+    let sni = hello.server_name().and_then(host).filter(|name| match validator {
+        true => shared.challenges.load().covers(name),
+        false => shared.certificates.load().covers(name),
+    });
+    let Some(sni) = sni else {
         let mut io = start.io;
         // Whether it arrives is the client's affair: the connection ends here.
         let _told = io.write_all(&UNRECOGNIZED_NAME).await;
         let _closed = io.shutdown().await;
         return None;
     };
-    let stream = start.into_stream(config).await.ok()?;
+    if validator {
+        let mut stream = start.into_stream(Arc::clone(&shared.tls.validators)).await.ok()?;
+        // RFC 8737 §3: closed at once, and nothing is exchanged.
+        let _closed = stream.shutdown().await;
+        return None;
+    }
+    let stream = start.into_stream(Arc::clone(&shared.tls.visitors)).await.ok()?;
     let protocol = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Protocol::H2,
         _ => Protocol::H1,

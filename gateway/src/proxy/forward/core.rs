@@ -241,13 +241,20 @@ impl Core {
         response
     }
 
-    /// What every answer gets: a draining proxy asks HTTP/1.1 clients to come again on a new connection.
+    /// What every answer gets: a draining proxy asks HTTP/1.1 clients to come again on a new connection; a tenant's `hsts`
+    /// is said in its name, whatever the worker says of it.
     pub(crate) fn finish(&self, connection: &Connection, response: &mut Response<ResponseBody>) {
         if connection.draining.get()
             && connection.protocol == Protocol::H1
             && response.status() != StatusCode::SWITCHING_PROTOCOLS
         {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let hsts = self.reader.with(|table| table.tenant(&connection.sni)?.hsts);
+        // What was asked of another host than the connection's is answered in nobody's name.
+        if let Some(max_age) = hsts.filter(|_| response.status() != StatusCode::MISDIRECTED_REQUEST) {
+            let value = headers::strict_transport_security(max_age);
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
         }
     }
 }

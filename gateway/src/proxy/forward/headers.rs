@@ -104,6 +104,12 @@ pub(crate) fn response(worker: &HeaderMap, request_id: &HeaderValue, websocket: 
     out
 }
 
+/// For so many seconds browsers come by https only (RFC 6797 section 6.1.1). Never for subdomains: other companies have
+/// those.
+pub(crate) fn strict_transport_security(max_age: u64) -> HeaderValue {
+    text(|t| write!(t, "max-age={max_age}"))
+}
+
 /// Trailers without the names that no trailer may have (RFC 9110 §6.5.1), and without those that we vouch for.
 pub(crate) fn trailers(trailers: HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(trailers.len());

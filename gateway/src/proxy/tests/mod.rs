@@ -1,6 +1,7 @@
 //! The whole proxy between a master, a worker and a visitor, all in this process.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod challenges;
 mod frames;
 mod resume;
 mod retire;

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::CryptoProvider};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -205,22 +205,36 @@ impl House {
         let (certificates, errors) = Certificates::build(&set, &Certificates::default());
         assert!(errors.is_empty(), "{errors:?}");
         shared.certificates.store(Arc::new(certificates));
-        let mut roots = RootCertStore::empty();
-        for made in &set.certificates {
-            roots.add(CertificateDer::from_pem_slice(made.chain_pem.as_bytes()).unwrap()).unwrap();
-        }
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let (https, http) = (bind(), bind());
         let addresses = (https.local_addr().unwrap(), http.local_addr().unwrap());
         let listeners = vec![(ListenerKind::Https, OwnedFd::from(https)), (ListenerKind::Http, OwnedFd::from(http))];
         let stand_in = Rc::new(StandIn::default());
         let listening = Some(serve(listeners, Rc::clone(&stand_in), Arc::clone(&shared)).unwrap());
-        Self { stand_in, shared, listening, https: addresses.0, http: addresses.1, roots }
+        let roots = RootCertStore::empty();
+        let mut house = Self { stand_in, shared, listening, https: addresses.0, http: addresses.1, roots };
+        house.trust(&set);
+        house
+    }
+
+    /// Its clients trust these, too.
+    pub(super) fn trust(&mut self, set: &CertificateSet) {
+        for made in &set.certificates {
+            self.roots.add(CertificateDer::from_pem_slice(made.chain_pem.as_bytes()).unwrap()).unwrap();
+        }
     }
 
     /// A client that trusts this house.
     pub(super) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        self.client_by(Arc::new(rustls::crypto::aws_lc_rs::default_provider()), versions)
+    }
+
+    /// The same, with these suites and groups.
+    pub(super) fn client_by(
+        &self,
+        provider: Arc<CryptoProvider>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
         ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()

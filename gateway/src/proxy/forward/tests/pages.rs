@@ -66,3 +66,46 @@ fn a_refusal_is_a_page_and_a_line() {
         assert_eq!((record.error, record.refused, record.aborted), (Some("framing"), true, false));
     });
 }
+
+#[test]
+fn strict_transport_security_is_on_every_answer_of_its_tenant() {
+    core(async {
+        let mut house = House::new();
+        let strict =
+            |serving, backends| TenantRoute { hsts: Some(Duration::from_secs(31_536_000)), ..acme(serving, backends) };
+        let said = |response: &Response<ResponseBody>| {
+            let values = response.headers().get_all("strict-transport-security").iter();
+            values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        house.apply(strict(Serving::Suspended, vec![]));
+        assert_eq!(said(&house.get("/").await), ["max-age=31536000"], "a page");
+        let canonical = Some("portal.acme.com".parse().unwrap());
+        house.apply(TenantRoute { canonical, ..strict(Serving::Hold, vec![]) });
+        let moved = house.get("/").await;
+        assert_eq!((moved.status().as_u16(), said(&moved)), (308, vec!["max-age=31536000".to_owned()]));
+        let connection = admitted(request(Method::GET, "/", RequestBody::Empty), Protocol::H2).connection;
+        let refuse = |status| house.forwarder.refuse(&connection, Refusal { status, reason: "host" }, None);
+        assert_eq!(said(&refuse(http::StatusCode::BAD_REQUEST)), ["max-age=31536000"], "a refusal");
+        let misdirected = refuse(http::StatusCode::MISDIRECTED_REQUEST);
+        assert!(said(&misdirected).is_empty(), "in nobody's name");
+
+        // The operator's word is before the worker's, and without it the worker's stands.
+        let (listener, port) = listener().await;
+        let serving = Serving::Serve { generation: crate::model::GenerationId(1) };
+        let worker = async {
+            let mut line = Line::accept(&listener).await;
+            for _ in 0..2 {
+                line.head().await;
+                let own = "Strict-Transport-Security: max-age=1; includeSubDomains";
+                line.say(&format!("HTTP/1.1 200 OK\r\n{own}\r\n{own}\r\nContent-Length: 0\r\n\r\n")).await;
+            }
+        };
+        let visitor = async {
+            house.apply(strict(serving.clone(), vec![at(1, port, true)]));
+            assert_eq!(said(&house.get("/").await), ["max-age=31536000"]);
+            house.apply(acme(serving, vec![at(1, port, true)]));
+            assert_eq!(said(&house.get("/").await), ["max-age=1; includeSubDomains"; 2]);
+        };
+        tokio::join!(worker, visitor);
+    });
+}
