@@ -2,6 +2,7 @@
 //!
 //! Ground floor upward: `model ← config, machine`; `sys ← wire`; all ← the roles ← `cli`, which `main` calls.
 
+pub mod acme;
 pub mod cli;
 pub mod config;
 pub mod exec;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use besides itself.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("config", &["model"]),
     ("machine", &["model"]),
@@ -17,7 +17,8 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("log", GROUND),
     ("proxy", GROUND),
     ("master", GROUND),
-    ("cli", &["model", "config", "machine", "sys", "wire", "exec", "log", "proxy", "master"]),
+    ("acme", GROUND),
+    ("cli", &["model", "config", "machine", "sys", "wire", "exec", "log", "proxy", "master", "acme"]),
 ];
 const GROUND: &[&str] = &["model", "config", "machine", "sys", "wire"];
 

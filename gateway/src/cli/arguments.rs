@@ -246,6 +246,18 @@ pub(super) enum Role {
         #[command(flatten)]
         identity: Identity,
     },
+    /// The acme role; started by `landlord run`
+    #[command(hide = true)]
+    Acme {
+        /// The link to the master, an inherited descriptor
+        #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+        link: RawFd,
+        /// What it says goes to systemd's journal
+        #[arg(long)]
+        journal: bool,
+        #[command(flatten)]
+        identity: Identity,
+    },
     /// Becomes a tenant's worker; started by `landlord run`
     #[command(hide = true)]
     Exec {

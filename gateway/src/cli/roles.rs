@@ -3,7 +3,7 @@
 use std::{io, os::fd::OwnedFd, process::ExitCode};
 
 use super::{arguments::Role, diary, exit, out};
-use crate::{exec, log, proxy, sys};
+use crate::{acme, exec, log, proxy, sys};
 
 /// Becomes `role` for the rest of this process's life.
 pub(super) fn play(role: Role) -> ExitCode {
@@ -13,6 +13,9 @@ pub(super) fn play(role: Role) -> ExitCode {
         }
         Role::Log { link, journal, identity } => {
             on_link("log", link, journal, |link| log::main(link, identity.pair(), journal))
+        }
+        Role::Acme { link, journal, identity } => {
+            on_link("acme", link, journal, |link| acme::main(link, identity.pair()))
         }
         Role::Exec { plan } => exec::main(plan),
     }

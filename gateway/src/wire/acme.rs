@@ -135,6 +135,8 @@ pub enum FromAcme {
 pub struct AcmeSettings {
     /// The zone that tenants are below.
     pub zone: Host,
+    /// The directory's URL: whose CAA records count. An order's own is in its plan.
+    pub directory: String,
     /// The contact's URLs, for a new account.
     pub contact: Vec<String>,
     /// Roots for the ACME server's own certificate, PEM; `None`: the system's.
