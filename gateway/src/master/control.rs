@@ -18,7 +18,7 @@ use crate::{
         self,
         packet::{Packet, PacketListener},
     },
-    wire::{ControlReply, ControlRequest, Outcome, Status},
+    wire::{CertificateEntry, ControlReply, ControlRequest, Outcome, Status},
 };
 
 /// How many there are: one more than clients that are attended to hold it.
@@ -50,6 +50,12 @@ impl Replies {
             Some(_) => !self.answers.is_closed(),
             None => self.answers.send(Answer::Status).is_ok(),
         }
+    }
+
+    /// Every certificate.
+    pub(super) fn certificates(&self, entries: Vec<CertificateEntry>) {
+        // A client that has gone does not want to know.
+        let _ = self.answers.send(Answer::Certificates(entries));
     }
 
     /// A line about the step just reached.
@@ -87,6 +93,8 @@ impl Replies {
 enum Answer {
     /// The whole picture, in a memfd of its own.
     Status,
+    /// Every certificate, in a memfd too.
+    Certificates(Vec<CertificateEntry>),
     /// A line about the step just reached.
     Progress(String),
     /// The end.
@@ -180,6 +188,7 @@ async fn deliver(client: &Packet, answer: Answer, picture: &Picture) -> std::io:
             Some(status) => (ControlReply::Status, Some(serde_json::to_vec(&status)?)),
             None => return Ok(()),
         },
+        Answer::Certificates(entries) => (ControlReply::Certificates, Some(serde_json::to_vec(&entries)?)),
         Answer::Progress(line) => (ControlReply::Progress { line }, None),
         Answer::Done(outcome) => (ControlReply::Done(outcome), None),
     };

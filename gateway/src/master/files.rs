@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{house::House, records::Record, seat::Seat};
+use super::{certificates::Certificates, house::House, records::Record, seat::Seat};
 use crate::{
     config::{self, tenants::FolderError},
     machine::reconcile::{Fleet, FleetEntry, Plan, Step, reconcile},
@@ -20,6 +20,16 @@ impl House {
         }
         self.look_again(false);
         self.look_at_dotenvs();
+        self.look_at_certificates();
+    }
+
+    /// Files of certificates that changed, and leaves that grow old.
+    fn look_at_certificates(&mut self) {
+        self.uncertified |= self.certificates.look();
+        for folder in self.certificates.folders() {
+            self.watch.add(&folder);
+        }
+        self.note_certificates();
     }
 
     /// What needs no event of the file system to be seen: a missed one, and the passing of months.
@@ -32,7 +42,7 @@ impl House {
             self.look_again(false);
         }
         self.look_at_dotenvs();
-        self.uncertified |= self.ca.is_stale();
+        self.look_at_certificates();
         self.listen_for_silence();
     }
 
@@ -296,6 +306,9 @@ impl House {
             tracing::warn!("{sentence}");
             self.notices.insert("landlord.toml", sentence);
         }
+        if (read.tls, &read.certificates) != (self.gateway.tls, &self.gateway.certificates) {
+            self.take_provider(&read);
+        }
         if read.http != self.gateway.http {
             tracing::info!("[http] changed: a new proxy takes over, which has it from its start");
             self.gateway.http = read.http;
@@ -313,6 +326,26 @@ impl House {
         }
         self.keep_settings();
         self.untold = true;
+    }
+
+    /// Certificates from elsewhere than before. Where that cannot be, those of before stay.
+    fn take_provider(&mut self, read: &Gateway) {
+        let wanted = Gateway { tls: read.tls, certificates: read.certificates.clone(), ..self.gateway.clone() };
+        match Certificates::open(&wanted) {
+            Ok(certificates) => {
+                tracing::info!("[tls] changed: certificates are from elsewhere now");
+                self.certificates = certificates;
+                self.gateway = wanted;
+                self.uncertified = true;
+                self.look_at_certificates();
+            }
+            Err(error) => {
+                let sentence =
+                    format!("landlord.toml: [tls] cannot be followed, the certificates of before stay: {error}");
+                tracing::error!("{sentence}");
+                self.notices.insert("landlord.toml", sentence);
+            }
+        }
     }
 }
 
@@ -333,7 +366,6 @@ fn for_the_next_start(read: &Gateway, now: &Gateway) -> Vec<&'static str> {
         ("state", read.state != now.state),
         ("run", read.run != now.run),
         ("[listen]", read.listen != now.listen),
-        ("[tls]", read.tls != now.tls),
         ("[users]", read.users != now.users),
         ("[logs]", (read.log_file_bytes, read.log_files) != (now.log_file_bytes, now.log_files)),
     ];

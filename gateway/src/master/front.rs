@@ -25,7 +25,7 @@ impl House {
     /// Starts a proxy and tells it all. The newest is told to accept at once; a next one when it has shown that it follows: until
     /// then nobody waits for it, and one that hangs holds no deploy up.
     pub(super) fn start_proxy(&mut self, number: u32, attempt: u32) -> std::io::Result<u32> {
-        let certificates = self.certificates();
+        let certificates = self.sealed_certificates();
         let routes = self.routes()?;
         let (now, newest, https_port) = (self.now(), self.proxies.is_newest(number), self.https_port());
         let Some(proxy) = self.proxies.get_mut(number) else {

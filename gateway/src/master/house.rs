@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{
     becoming::{self, Becoming},
-    certificates::{CaError, LocalCa},
+    certificates::{CaError, Certificates},
     control,
     event::Event,
     farewell::Farewell,
@@ -71,7 +71,7 @@ pub(super) struct House {
     pub(super) records: Records,
     pub(super) numbers: Numbers,
     pub(super) ports: Ports,
-    pub(super) ca: LocalCa,
+    pub(super) certificates: Certificates,
     /// What the next life needs to go on from here.
     pub(super) fleet: Fleet,
     /// The descriptors that it needs.

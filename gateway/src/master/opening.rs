@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     aftermath,
-    certificates::LocalCa,
+    certificates::Certificates,
     control,
     event::Event,
     farewell::Farewell,
@@ -59,7 +59,7 @@ impl House {
         let mark = mark(&path).map_err(|e| OpenError::State(path, e))?;
         made(state.join("tenants"), passage)?;
         made(state.join("backups"), 0o700)?;
-        let certificates = made(state.join("certs"), 0o700)?;
+        made(state.join("certs"), 0o700)?;
         let logs = made(state.join("logs"), 0o700)?;
         if let Some((uid, gid)) = RoleKind::Log.identity() {
             std::os::unix::fs::lchown(&logs, Some(uid), Some(gid)).map_err(|e| OpenError::State(logs, e))?;
@@ -79,7 +79,7 @@ impl House {
         }
         let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
         let listeners = listeners::open(&gateway, cores, &mut vault)?;
-        let ca = LocalCa::open(&certificates)?;
+        let certificates = Certificates::open(&gateway)?;
         let socket = gateway.run.join("control.sock");
         let operators = control::open(&socket, &mut vault).map_err(|e| OpenError::State(socket, e))?;
         let clients = control::Clients::default();
@@ -100,7 +100,7 @@ impl House {
             records,
             numbers,
             ports: Ports::new(&gateway),
-            ca,
+            certificates,
             fleet,
             vault,
             mark,

@@ -3,7 +3,12 @@
 use std::os::fd::OwnedFd;
 
 use super::{control::Replies, files::on_one_line, house::House};
-use crate::{config, machine::tenant, model::TenantName, wire::ControlRequest};
+use crate::{
+    config,
+    machine::tenant,
+    model::TenantName,
+    wire::{CertificateEntry, ControlRequest},
+};
 
 impl House {
     pub(super) fn on_control(&mut self, request: ControlRequest, fds: Vec<OwnedFd>, replies: Replies) {
@@ -28,11 +33,19 @@ impl House {
                     Err(message) => replies.done(false, message),
                 }
             }
-            ControlRequest::Certificates | ControlRequest::Renew { .. } | ControlRequest::TryCertificates { .. } => {
-                replies.done(false, "not in this version".to_owned());
+            ControlRequest::Certificates => replies.certificates(self.certificate_entries()),
+            ControlRequest::Renew { .. } | ControlRequest::TryCertificates { .. } => {
+                replies.done(false, self.certificates.not_ours_to_order());
             }
             ControlRequest::Upgrade => self.upgrade(fds.into_iter().next(), Some(replies)),
         }
+    }
+
+    /// Every certificate that is served, or ought to be.
+    fn certificate_entries(&self) -> Vec<CertificateEntry> {
+        let present = self.seats.iter().filter(|(_, seat)| !seat.removed);
+        let tenants = present.flat_map(|(name, seat)| seat.spec.hosts.iter().map(move |host| (host, name))).collect();
+        self.certificates.entries(&tenants)
     }
 
     /// An operator's word is kept before it is carried out: it holds across a restart of landlord.

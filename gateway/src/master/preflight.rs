@@ -4,11 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    certificates::LocalCa,
+    certificates,
     fleet::Fleet,
     records::{Numbers, Records},
 };
-use crate::{machine::Now, model::Gateway, sys, wire::PROTOCOL};
+use crate::{
+    machine::Now,
+    model::{Gateway, TlsProvider},
+    sys,
+    wire::PROTOCOL,
+};
 
 /// What a program says that could: an exit status of 0 alone many others have.
 pub const GO: &str = "landlord can go on from here";
@@ -23,7 +28,9 @@ pub fn preflight(gateway: &Gateway) -> Result<(), String> {
     copy.file(&gateway.run.join("fleet.json"), &run.join("fleet.json"))?;
     let tenants = copy.folder(&gateway.run.join("fleet"), &run.join("fleet"))?;
     let records = copy.folder(&gateway.state.join("records"), &state.join("records"))?;
-    copy.folder(&gateway.state.join("certs"), &state.join("certs"))?;
+    if gateway.tls == TlsProvider::Local {
+        copy.folder(&gateway.state.join("certs"), &state.join("certs"))?;
+    }
     copy.file(&gateway.state.join("generation"), &state.join("generation"))?;
 
     let fleet = Fleet::open(&run).map_err(|e| format!("{}: {e}", run.display()))?;
@@ -47,8 +54,7 @@ pub fn preflight(gateway: &Gateway) -> Result<(), String> {
         return Err(format!("it does not understand the records of {} tenants", records - known));
     }
     drop(Numbers::open(state.join("generation"), known == 0));
-    LocalCa::open(&state.join("certs")).map_err(|e| e.to_string())?;
-    Ok(())
+    certificates::preflight(gateway, &state.join("certs"))
 }
 
 /// One at a time.

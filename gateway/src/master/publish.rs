@@ -50,7 +50,7 @@ impl House {
 
     /// Tells every proxy the certificates.
     fn tell_certificates(&mut self) {
-        match self.certificates() {
+        match self.sealed_certificates() {
             Ok(sealed) => self.tell_all(&ToProxy::Certificates, &sealed),
             Err(error) => tracing::error!(%error, "the certificates cannot be told"),
         }
@@ -78,10 +78,23 @@ impl House {
     }
 
     /// Certificates for every host; new leaves are minted here.
-    pub(super) fn certificates(&mut self) -> std::io::Result<OwnedFd> {
+    pub(super) fn sealed_certificates(&mut self) -> std::io::Result<OwnedFd> {
         let hosts = self.seats.values().flat_map(|seat| &seat.spec.hosts);
-        let set = self.ca.cover(hosts).map_err(std::io::Error::other)?;
+        let set = self.certificates.cover(hosts).map_err(std::io::Error::other)?;
+        self.note_certificates();
         sys::memfd::seal("certificates", &serde_json::to_vec(&set)?)
+    }
+
+    /// Says what is wrong with certificates, as long as it is.
+    pub(super) fn note_certificates(&mut self) {
+        let now = self.certificates.notice();
+        if now.as_ref() != self.notices.get("certificates") {
+            self.untold = true;
+            match now {
+                Some(sentence) => drop(self.notices.insert("certificates", sentence)),
+                None => drop(self.notices.remove("certificates")),
+            }
+        }
     }
 
     /// The whole table.

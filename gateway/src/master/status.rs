@@ -68,7 +68,7 @@ impl House {
             restarts: view.restarts,
             uptime_s: view.ready_since.map_or(0, |since| self.now().0.saturating_sub(since.0).as_secs()),
             since: self.wall_clock(view.since),
-            domains: Vec::new(),
+            domains: self.certificates.domains(&seat.spec.hosts, &self.gateway.zone),
         }
     }
 

@@ -18,7 +18,10 @@ const AT_LATEST: Duration = Duration::from_millis(500);
 /// The slow look, for a missed event, an overflow, or a folder that came back.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Watches `tenants.d`, `landlord.toml` and every tenant's `.env`.
+/// How files of certificates end; nobody else's do in a folder that is watched.
+const CERTIFICATES: [&str; 4] = ["pem", "crt", "cer", "key"];
+
+/// Watches `tenants.d`, `landlord.toml`, every tenant's `.env`, and the folder of certificates from elsewhere.
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     tenants: PathBuf,
@@ -38,7 +41,10 @@ impl Watch {
         let (tell, hints) = mpsc::unbounded_channel();
         let (folder, file) = (tenants.to_path_buf(), config.map(Path::to_path_buf));
         let relevant = move |path: &Path| {
-            path.starts_with(&folder) || path.file_name().is_some_and(|n| n == ".env") || file.as_deref() == Some(path)
+            path.starts_with(&folder)
+                || path.file_name().is_some_and(|n| n == ".env")
+                || path.extension().is_some_and(|e| CERTIFICATES.iter().any(|ending| e == *ending))
+                || file.as_deref() == Some(path)
         };
         let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let hint = match event {

@@ -133,6 +133,21 @@ pub fn read_regular(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
     read(path, cap, |_| Ok(()))
 }
 
+/// Closes a regular file to group and others (mode 0600) where it was open to them. Whether it was; never follows a symlink.
+///
+/// # Errors
+/// There is no such file, it is none, or it is not ours to close.
+pub fn make_private_file(path: &Path) -> Result<bool, ReadError> {
+    let (name, metadata) = named(path)?;
+    if metadata.mode() & 0o7077 == 0 {
+        return Ok(false);
+    }
+    // Through the descriptor: what has the name by now may be another file.
+    let file = format!("/proc/self/fd/{}", name.as_raw_fd());
+    fs::set_permissions(file, Permissions::from_mode(0o600)).map_err(ReadError::Unreadable)?;
+    Ok(true)
+}
+
 /// As [`read_regular`], of a file that nobody else may have written or read: ours, and closed to group and others.
 pub fn read_private(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
     read(path, cap, |metadata| {
@@ -146,7 +161,27 @@ pub fn read_private(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
 }
 
 fn read(path: &Path, cap: u64, check: impl FnOnce(&Metadata) -> Result<(), ReadError>) -> Result<Vec<u8>, ReadError> {
-    // Opened as a name only: this has no effect on what it names, and holds it for all that follows.
+    let (name, metadata) = named(path)?;
+    check(&metadata)?;
+    if metadata.len() > cap {
+        return Err(ReadError::TooLarge { size: metadata.len(), cap });
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(format!("/proc/self/fd/{}", name.as_raw_fd()))
+        .map_err(ReadError::Unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(cap.saturating_add(1)).read_to_end(&mut bytes).map_err(ReadError::Unreadable)?;
+    // It may have grown while it was read.
+    match bytes.len() as u64 {
+        size if size > cap => Err(ReadError::TooLarge { size, cap }),
+        _ => Ok(bytes),
+    }
+}
+
+/// A regular file by its name only: this has no effect on it, and holds it for all that follows.
+fn named(path: &Path) -> Result<(File, Metadata), ReadError> {
     let name =
         OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path).map_err(|error| {
             match error.kind() {
@@ -166,22 +201,7 @@ fn read(path: &Path, cap: u64, check: impl FnOnce(&Metadata) -> Result<(), ReadE
         };
         return Err(ReadError::NotRegular { kind });
     }
-    check(&metadata)?;
-    if metadata.len() > cap {
-        return Err(ReadError::TooLarge { size: metadata.len(), cap });
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(format!("/proc/self/fd/{}", name.as_raw_fd()))
-        .map_err(ReadError::Unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(cap.saturating_add(1)).read_to_end(&mut bytes).map_err(ReadError::Unreadable)?;
-    // It may have grown while it was read.
-    match bytes.len() as u64 {
-        size if size > cap => Err(ReadError::TooLarge { size, cap }),
-        _ => Ok(bytes),
-    }
+    Ok((name, metadata))
 }
 
 /// The signature of what has this name (a symlink's own); `None`: nothing has.
@@ -191,13 +211,19 @@ pub fn signature(path: &Path) -> io::Result<Option<Signature>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-    Ok(Some(Signature {
-        ino: metadata.ino(),
-        size: metadata.len(),
-        mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-        ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-    }))
+    Ok(Some(Signature::from(&metadata)))
+}
+
+impl From<&Metadata> for Signature {
+    fn from(metadata: &Metadata) -> Self {
+        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self {
+            ino: metadata.ino(),
+            size: metadata.len(),
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
 }
 
 /// Makes the folder and its parents where they are missing, and gives it exactly `mode`; new parents get `mode` less

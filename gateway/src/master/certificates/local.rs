@@ -17,6 +17,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
+use super::trust::Trust;
 use crate::{
     model::{Certificate, CertificateSet, Host},
     sys,
@@ -31,9 +32,10 @@ const LEAF_LIFE: Duration = Duration::from_secs(90 * 86_400);
 const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
 
 /// Mints and remembers leaves.
-pub(super) struct LocalCa {
+pub(in crate::master) struct LocalCa {
     issuer: Issuer<'static, KeyPair>,
     leaves: BTreeMap<Host, Leaf>,
+    trust: Trust,
 }
 
 struct Leaf {
@@ -63,7 +65,7 @@ impl LocalCa {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub(super) fn open(folder: &Path) -> Result<Self, CaError> {
+    pub(in crate::master) fn open(folder: &Path, zone: &Host) -> Result<Self, CaError> {
         let (root_file, key_file) = (folder.join("local-ca.pem"), folder.join("local-ca.key"));
         let read = |path: &Path| match sys::files::read_regular(path, 64 * 1024) {
             Ok(bytes) => String::from_utf8(bytes).ok(),
@@ -72,11 +74,14 @@ impl LocalCa {
         let usable = match (read(&root_file), read(&key_file)) {
             (Some(root_pem), Some(key_pem)) => Self::issuer(&root_pem, &key_pem)
                 .map_err(|error| error.to_string())
-                .and_then(|issuer| Self { issuer, leaves: BTreeMap::new() }.tried(&root_pem)),
+                .and_then(|issuer| Self::new(issuer, Trust::new(folder, zone, &root_pem)).tried(&root_pem)),
             _ => Err("one of its two files is missing, or is none that can be read".to_owned()),
         };
         let error = match usable {
-            Ok(ca) => return Ok(ca),
+            Ok(mut ca) => {
+                ca.trust.cover([].into_iter(), ca.issuer.key());
+                return Ok(ca);
+            }
             Err(error) => error,
         };
         let stamp = jiff::Timestamp::now().as_second();
@@ -91,7 +96,13 @@ impl LocalCa {
                 .map_err(|e| CaError::File(file.clone(), e.to_string()))?;
         }
         let issuer = Self::issuer(&root_pem, &key_pem)?;
-        Ok(Self { issuer, leaves: BTreeMap::new() })
+        let mut ca = Self::new(issuer, Trust::new(folder, zone, &root_pem));
+        ca.trust.cover([].into_iter(), ca.issuer.key());
+        Ok(ca)
+    }
+
+    fn new(issuer: Issuer<'static, KeyPair>, trust: Trust) -> Self {
+        Self { issuer, leaves: BTreeMap::new(), trust }
     }
 
     fn issuer(root_pem: &str, key_pem: &str) -> Result<Issuer<'static, KeyPair>, rcgen::Error> {
@@ -121,7 +132,10 @@ impl LocalCa {
     ///
     /// # Errors
     /// The library refused a name.
-    pub(super) fn cover<'a>(&mut self, hosts: impl Iterator<Item = &'a Host>) -> Result<CertificateSet, CaError> {
+    pub(in crate::master) fn cover<'a>(
+        &mut self,
+        hosts: impl Iterator<Item = &'a Host>,
+    ) -> Result<CertificateSet, CaError> {
         let mut kept = BTreeMap::new();
         for host in hosts {
             let leaf = match self.leaves.remove(host).filter(Leaf::is_fresh) {
@@ -131,11 +145,17 @@ impl LocalCa {
             kept.insert(host.clone(), leaf);
         }
         self.leaves = kept;
+        self.trust.cover(self.leaves.keys(), self.issuer.key());
         Ok(CertificateSet { certificates: self.leaves.values().map(|leaf| leaf.certificate.clone()).collect() })
     }
 
+    /// Each host's leaf.
+    pub(in crate::master) fn leaves(&self) -> impl Iterator<Item = (&Host, &Certificate)> {
+        self.leaves.iter().map(|(host, leaf)| (host, &leaf.certificate))
+    }
+
     /// Whether a leaf has come to the last third of its life, or the clock was set back behind its making.
-    pub(super) fn is_stale(&self) -> bool {
+    pub(in crate::master) fn is_stale(&self) -> bool {
         !self.leaves.values().all(Leaf::is_fresh)
     }
 
@@ -159,6 +179,11 @@ impl LocalCa {
             Certificate { names: vec![host.as_str().to_owned()], chain_pem: leaf.pem(), key_pem: key.serialize_pem() };
         Ok(Leaf { certificate, minted })
     }
+}
+
+/// When a leaf is minted anew.
+pub(super) fn renewal(read: &super::Read) -> jiff::Timestamp {
+    read.not_after - jiff::SignedDuration::try_from(LEAF_LIFE / 3).unwrap_or_default()
 }
 
 fn mint_root() -> Result<(String, String), rcgen::Error> {
@@ -185,7 +210,7 @@ mod tests {
     #[test]
     fn a_leaf_is_renewed_before_its_end_and_when_the_clock_went_back() {
         let temp = tempfile::tempdir().unwrap();
-        let mut ca = LocalCa::open(temp.path()).unwrap();
+        let mut ca = LocalCa::open(temp.path(), &"localhost".parse().unwrap()).unwrap();
         let host: Host = "acme.localhost".parse().unwrap();
         let key = |set: CertificateSet| set.certificates[0].key_pem.clone();
         let first = key(ca.cover([&host].into_iter()).unwrap());
