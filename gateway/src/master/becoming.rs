@@ -230,6 +230,9 @@ impl House {
                 asker.done(false, "landlord becomes another program, which goes on with it: see `landlord status`");
             }
         }
+        self.dismiss_certificate_askers(
+            "landlord becomes another program, which goes on with it: see `landlord certs`",
+        );
         self.wait_on(LAST_SIGNALS);
     }
 

@@ -52,6 +52,11 @@ impl Replies {
         }
     }
 
+    /// Whether somebody still wants to know.
+    pub(super) fn is_there(&self) -> bool {
+        !self.answers.is_closed()
+    }
+
     /// Every certificate.
     pub(super) fn certificates(&self, entries: Vec<CertificateEntry>) {
         // A client that has gone does not want to know.

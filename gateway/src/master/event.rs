@@ -6,7 +6,7 @@ use super::{control::Replies, roles::Post};
 use crate::{
     model::{GenerationId, TenantName},
     sys::process::Exit,
-    wire::{ControlRequest, FromLog, FromProxy},
+    wire::{ControlRequest, FromAcme, FromLog, FromProxy},
 };
 
 /// One thing that happened. Only the loop changes state; whoever waits for something sends one of these.
@@ -33,6 +33,8 @@ pub(super) enum Event {
     Proxy(u32, u32, FromProxy),
     /// A fact from the log role.
     Log(u32, FromLog),
+    /// A fact from the acme role, with what it sent along.
+    Acme(u32, FromAcme, Vec<OwnedFd>),
     /// A role's link closed or broke, of this attempt.
     LinkLost(Post, u32),
     /// A client of the operator socket has its answer, or has gone.

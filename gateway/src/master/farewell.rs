@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::house::House;
+use super::{house::House, roles::Post};
 use crate::{
     machine::{Now, succession, tenant, worker},
     model::GenerationId,
@@ -72,6 +72,9 @@ impl House {
         for (_, replies) in self.watchers.drain(..) {
             replies.done(false, "landlord is stopping");
         }
+        self.dismiss_certificate_askers("landlord is stopping");
+        // What it is at goes on from the papers in the next life.
+        self.role_fact(Post::Acme, worker::Event::Stop);
         self.farewell.step = Step::Visitors;
         self.farewell.deadline = Some(Now(self.now().0 + LAST_ANSWERS + Duration::from_millis(500)));
         let deadline_ms = u64::try_from(LAST_ANSWERS.as_millis()).unwrap_or(u64::MAX);
@@ -122,10 +125,11 @@ impl House {
                 }
             }
             Step::Log => {
-                if late && let Some(child) = &self.log.child {
-                    child.signal(libc::SIGKILL);
+                let acme = self.issuing.as_ref().and_then(|issuing| issuing.role.child.as_ref());
+                if late {
+                    self.log.child.iter().chain(acme).for_each(|child| child.signal(libc::SIGKILL));
                 }
-                if self.log.child.is_none() {
+                if self.log.child.is_none() && acme.is_none() {
                     self.farewell.step = Step::Over;
                     // A socket file that is left behind is replaced at the next start.
                     let _ = std::fs::remove_file(self.gateway.run.join("control.sock"));

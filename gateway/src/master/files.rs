@@ -315,6 +315,7 @@ impl House {
             self.outdated = true;
         }
         let now = &mut self.gateway;
+        (now.acme, now.dns) = (read.acme, read.dns);
         now.apps = read.apps;
         now.app = read.app;
         (now.limits, now.health, now.deploy, now.sleep) = (read.limits, read.health, read.deploy, read.sleep);
@@ -325,6 +326,7 @@ impl House {
             self.watch = super::watch::Watch::new(&self.gateway.tenants, self.gateway.file.as_deref());
         }
         self.keep_settings();
+        self.acme_changed();
         self.untold = true;
     }
 

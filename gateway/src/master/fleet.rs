@@ -31,6 +31,9 @@ pub(super) struct HouseMemory {
     /// The newest table that may have been told.
     pub(super) epoch: u64,
     pub(super) log: RoleMemory,
+    /// The acme role's process, which is not gone on with.
+    #[serde(default)]
+    pub(super) acme: Option<Name>,
     pub(super) proxies: ProxiesMemory,
 }
 
@@ -233,7 +236,7 @@ mod tests {
         let log = RoleMemory { worker: worker::Worker::new(settings).memory(), process: None };
         let newest = ProxyMemory { number: 1, started: true, role: log.clone() };
         let proxies = ProxiesMemory { newest, next: None, older: Vec::new(), last: 1 };
-        HouseMemory { protocol: 1, since: "2026-01-01T00:00:00Z".into(), epoch, proxies, log }
+        HouseMemory { protocol: 1, since: "2026-01-01T00:00:00Z".into(), epoch, proxies, log, acme: None }
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl House {
             return Err(std::io::Error::other("there is no such proxy"));
         };
         proxy.facts = Facts { started: newest, ..Facts::default() };
-        let wrap = move |attempt, fact| Event::Proxy(number, attempt, fact);
+        let wrap = move |attempt, fact, _| Event::Proxy(number, attempt, fact);
         let pid = proxy.role.spawn::<FromProxy>(attempt, &mut self.vault, &self.events, wrap)?;
         if newest {
             self.proxies.accord.join(number, self.epoch, 0, now);
@@ -50,6 +50,11 @@ impl House {
         match certificates {
             Ok(sealed) => tell(ToProxy::Certificates, vec![sealed]),
             Err(error) => tracing::error!(%error, "the certificates cannot be told"),
+        }
+        match self.all_answers() {
+            Some(Ok((serial, sealed))) => tell(ToProxy::Answers { serial }, vec![sealed]),
+            Some(Err(error)) => tracing::error!(%error, "the answers to the authority cannot be told"),
+            None => {}
         }
         tell(ToProxy::Routes { epoch: self.epoch }, vec![routes]);
         if newest {
@@ -92,7 +97,7 @@ impl House {
                     self.let_accept(number, epoch);
                 }
             }
-            FromProxy::Answering { .. } => {}
+            FromProxy::Answering { serial } => proxy.facts.answering = serial,
             FromProxy::Idle { generation } => {
                 if self.proxies.accord.on_idle(number, generation) {
                     self.on_idle(generation);

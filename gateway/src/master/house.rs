@@ -16,6 +16,7 @@ use super::{
     event::Event,
     farewell::Farewell,
     fleet::{Fleet, HouseMemory},
+    issuing::Issuing,
     ports::Ports,
     proxies::Proxies,
     records::{Numbers, Records},
@@ -83,6 +84,8 @@ pub(super) struct House {
     pub(super) proxies: Proxies,
     pub(super) succession: Succession<Option<control::Replies>>,
     pub(super) log: Log,
+    /// Certificates from an authority; `None`: they are from elsewhere.
+    pub(super) issuing: Option<Issuing>,
     /// The access log's pipe: (read, write).
     pub(super) access: (OwnedFd, OwnedFd),
     pub(super) epoch: u64,
@@ -197,12 +200,13 @@ impl House {
             since: self.since.to_string(),
             epoch: self.epoch,
             log: self.log.memory(),
+            acme: self.issuing.as_ref().and_then(|issuing| Some(issuing.role.child.as_ref()?.name)),
             proxies: self.proxies.memory(),
         });
     }
 }
 
-pub(super) fn log_settings() -> Settings {
+pub(super) fn role_settings() -> Settings {
     Settings {
         start_timeout: Duration::from_secs(10),
         stop_timeout: Duration::from_secs(10),

@@ -16,6 +16,7 @@ mod fleet;
 mod folder;
 mod front;
 mod house;
+mod issuing;
 mod lease;
 mod listeners;
 mod opening;

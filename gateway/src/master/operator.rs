@@ -6,7 +6,7 @@ use super::{control::Replies, files::on_one_line, house::House};
 use crate::{
     config,
     machine::tenant,
-    model::TenantName,
+    model::{TenantName, TlsProvider},
     wire::{CertificateEntry, ControlRequest},
 };
 
@@ -34,15 +34,17 @@ impl House {
                 }
             }
             ControlRequest::Certificates => replies.certificates(self.certificate_entries()),
-            ControlRequest::Renew { .. } | ControlRequest::TryCertificates { .. } => {
-                replies.done(false, self.certificates.not_ours_to_order());
-            }
+            ControlRequest::Renew { name } => self.renew(&name, replies),
+            ControlRequest::TryCertificates { names, directory } => self.try_certificates(&names, directory, replies),
             ControlRequest::Upgrade => self.upgrade(fds.into_iter().next(), Some(replies)),
         }
     }
 
     /// Every certificate that is served, or ought to be.
     fn certificate_entries(&self) -> Vec<CertificateEntry> {
+        if self.gateway.tls == TlsProvider::Acme {
+            return self.acme_entries();
+        }
         let present = self.seats.iter().filter(|(_, seat)| !seat.removed);
         let tenants = present.flat_map(|(name, seat)| seat.spec.hosts.iter().map(move |host| (host, name))).collect();
         self.certificates.entries(&tenants)

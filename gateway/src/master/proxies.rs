@@ -50,6 +50,8 @@ pub(super) struct Facts {
     pub(super) ready: bool,
     /// It was told to accept.
     pub(super) started: bool,
+    /// What it answers to an authority: which telling.
+    pub(super) answering: u64,
     /// When it last said anything; it counts every 10 s when there is nothing else.
     pub(super) heard: Option<Instant>,
     /// Open client connections, when it last counted.

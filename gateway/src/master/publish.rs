@@ -28,7 +28,9 @@ impl House {
             }
             self.tell_routes();
         }
-        if self.uncertified && !self.unpublished {
+        self.tell_answers();
+        self.tell_answering();
+        if self.uncertified && !self.unpublished && self.may_certify() {
             self.uncertified = false;
             self.tell_certificates();
         }
@@ -54,6 +56,7 @@ impl House {
             Ok(sealed) => self.tell_all(&ToProxy::Certificates, &sealed),
             Err(error) => tracing::error!(%error, "the certificates cannot be told"),
         }
+        self.certified();
     }
 
     /// Tells every proxy the whole table.
@@ -79,6 +82,9 @@ impl House {
 
     /// Certificates for every host; new leaves are minted here.
     pub(super) fn sealed_certificates(&mut self) -> std::io::Result<OwnedFd> {
+        if let Some(told) = self.issued() {
+            return sys::memfd::seal("certificates", &told);
+        }
         let hosts = self.seats.values().flat_map(|seat| &seat.spec.hosts);
         let set = self.certificates.cover(hosts).map_err(std::io::Error::other)?;
         self.note_certificates();

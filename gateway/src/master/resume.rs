@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 
 use super::{
-    event::Event,
+    child::Child,
+    event::{Event, Who},
     fleet::{HouseMemory, LeaseMemory, RoleMemory, TenantMemory},
-    house::{House, log_settings},
+    house::{House, role_settings},
     lease::Lease,
     proxies::Proxies,
     roles::Post,
@@ -19,7 +20,7 @@ use crate::{
         worker::{self, Phase, Worker},
     },
     model::TenantName,
-    sys,
+    sys::{self, process::Name},
     wire::{PROTOCOL, ToProxy},
 };
 
@@ -33,10 +34,11 @@ impl House {
         self.announce = None;
         let house = self.fleet.house();
         let mut roles = Vec::new();
-        if let Some(HouseMemory { since, epoch, log, proxies, .. }) = house {
+        if let Some(HouseMemory { since, epoch, log, acme, proxies, .. }) = house {
             self.since = since.parse().unwrap_or(self.since);
             self.epoch = epoch;
             roles.extend(self.adopt_log(log));
+            self.end_acme(acme);
             let newest = proxies.newest.role.clone();
             let others: Vec<_> =
                 proxies.next.iter().chain(&proxies.older).map(|one| (one.number, one.role.clone())).collect();
@@ -90,6 +92,7 @@ impl House {
         for name in recalled {
             self.wish(&name);
         }
+        self.suit_acme();
         self.tell_machines();
         for (post, fact) in roles {
             self.role_fact(post, fact);
@@ -118,8 +121,8 @@ impl House {
     /// Gives the fact that its machine does not know yet: it may start another, and is told when all is in place.
     fn adopt_log(&mut self, memory: RoleMemory) -> Option<(Post, worker::Event)> {
         let known = (memory.worker.attempt(), memory.worker.spawning(), memory.worker.pid().is_some());
-        self.log.worker = Worker::recall(log_settings(), memory.worker, self.now());
-        match self.log.adopt(memory.process, &mut self.vault, &self.events, Event::Log) {
+        self.log.worker = Worker::recall(role_settings(), memory.worker, self.now());
+        match self.log.adopt(memory.process, &mut self.vault, &self.events, super::staff::heard_log) {
             Ok(true) => {}
             Ok(false) => tracing::warn!("the log role is not there any more"),
             Err(error) => tracing::error!(%error, "the log role cannot be taken over"),
@@ -128,12 +131,22 @@ impl House {
         Some((Post::Log, news(known, pid)?))
     }
 
+    /// It keeps nothing, and its link has ended with the life before: another one goes on with its orders.
+    fn end_acme(&self, name: Option<Name>) {
+        let Some(name) = name else { return };
+        match Child::adopt(name, Who::Nobody, 0, self.events.clone()) {
+            Ok(Some(child)) => child.signal(libc::SIGKILL),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the acme role of the life before cannot be ended"),
+        }
+    }
+
     /// As the log role. Both ends say Hello after every resume; then the proxy says again all that may have been lost.
     fn adopt_proxy(&mut self, number: u32, memory: RoleMemory) -> Option<(Post, worker::Event)> {
         let known = (memory.worker.attempt(), memory.worker.spawning(), memory.worker.pid().is_some());
         let (newest, epoch, now) = (self.proxies.is_newest(number), self.epoch, self.now());
         let proxy = self.proxies.get_mut(number)?;
-        let wrap = move |attempt, fact| Event::Proxy(number, attempt, fact);
+        let wrap = move |attempt, fact, _| Event::Proxy(number, attempt, fact);
         match proxy.role.adopt(memory.process, &mut self.vault, &self.events, wrap) {
             Ok(true) => {
                 proxy.role.send(ToProxy::Hello { protocol: PROTOCOL }, Vec::new());

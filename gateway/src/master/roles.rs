@@ -1,4 +1,4 @@
-//! The helper processes, proxy and log: under the same supervision as any worker.
+//! The helper processes, proxy, log and acme: under the same supervision as any worker.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,7 +17,7 @@ use crate::{
         process::Name,
         spawn::{Program, Spawn},
     },
-    wire::{Link, ToLog},
+    wire::{Link, ToAcme, ToLog},
 };
 
 /// Which helper.
@@ -27,6 +27,8 @@ pub(super) enum RoleKind {
     Proxy,
     /// Reads every worker's output.
     Log,
+    /// Asks for certificates.
+    Acme,
 }
 
 impl RoleKind {
@@ -35,6 +37,7 @@ impl RoleKind {
         match self {
             Self::Proxy => "proxy",
             Self::Log => "log",
+            Self::Acme => "acme",
         }
     }
 
@@ -44,6 +47,7 @@ impl RoleKind {
         sys::identity::is_root().then_some(match self {
             Self::Proxy => (69_998, 69_998),
             Self::Log => (69_999, 69_999),
+            Self::Acme => (69_997, 69_997),
         })
     }
 }
@@ -55,6 +59,8 @@ pub(super) enum Post {
     Log,
     /// A proxy's, by its number: there may be several.
     Proxy(u32),
+    /// The acme role's.
+    Acme,
 }
 
 impl Post {
@@ -62,7 +68,14 @@ impl Post {
         match self {
             Self::Log => RoleKind::Log,
             Self::Proxy(_) => RoleKind::Proxy,
+            Self::Acme => RoleKind::Acme,
         }
+    }
+
+    /// Whether the next life goes on with its process, over the same link. The acme role's link ends with the life that made
+    /// it, and so does the role: it keeps nothing, and what was kept for it is told to the next one.
+    fn outlives_us(self) -> bool {
+        self != Self::Acme
     }
 }
 
@@ -89,14 +102,16 @@ impl<Out: Serialize + 'static> Role<Out> {
         attempt: u32,
         vault: &mut Vault,
         events: &mpsc::UnboundedSender<Event>,
-        wrap: impl Fn(u32, In) -> Event + 'static,
+        wrap: impl Fn(u32, In, Vec<OwnedFd>) -> Event + 'static,
     ) -> std::io::Result<u32>
     where
         In: DeserializeOwned + 'static,
     {
         let (post, kind) = (self.post, self.post.kind());
         let (ours, theirs) = sys::packet::pair()?;
-        vault.keep(vault::link(post, attempt), &ours);
+        if post.outlives_us() {
+            vault.keep(vault::link(post, attempt), &ours);
+        }
         let mut args: Vec<std::ffi::OsString> = vec![kind.verb().into(), "--link".into(), "3".into()];
         if let Some((uid, gid)) = kind.identity() {
             args.extend(["--uid".into(), uid.to_string().into(), "--gid".into(), gid.to_string().into()]);
@@ -133,7 +148,7 @@ impl<Out: Serialize + 'static> Role<Out> {
         name: Option<Name>,
         vault: &mut Vault,
         events: &mpsc::UnboundedSender<Event>,
-        wrap: impl Fn(u32, In) -> Event + 'static,
+        wrap: impl Fn(u32, In, Vec<OwnedFd>) -> Event + 'static,
     ) -> std::io::Result<bool>
     where
         In: DeserializeOwned + 'static,
@@ -159,7 +174,7 @@ impl<Out: Serialize + 'static> Role<Out> {
         ours: OwnedFd,
         attempt: u32,
         events: &mpsc::UnboundedSender<Event>,
-        wrap: impl Fn(u32, In) -> Event + 'static,
+        wrap: impl Fn(u32, In, Vec<OwnedFd>) -> Event + 'static,
     ) -> std::io::Result<()>
     where
         In: DeserializeOwned + 'static,
@@ -172,7 +187,7 @@ impl<Out: Serialize + 'static> Role<Out> {
         self.reader = Some(tokio::task::spawn_local(async move {
             loop {
                 match reader.recv().await {
-                    Ok(Some((message, _))) => drop(tell.send(wrap(attempt, message))),
+                    Ok(Some((message, fds))) => drop(tell.send(wrap(attempt, message, fds))),
                     Ok(None) => break,
                     Err(error) => {
                         tracing::error!(role = kind.verb(), %error, "a message that is none of ours");
@@ -218,3 +233,5 @@ impl<Out: Serialize + 'static> Role<Out> {
 
 /// The log role.
 pub(super) type Log = Role<ToLog>;
+/// The acme role.
+pub(super) type Acme = Role<ToAcme>;

@@ -68,6 +68,8 @@ impl House {
         self.role_fact(Post::Log, worker::Event::Start);
         self.look();
         self.tell_machines();
+        self.suit_acme();
+        self.want_certificates();
         self.role_fact(Post::Proxy(self.proxies.newest.number), worker::Event::Start);
     }
 
@@ -84,6 +86,7 @@ impl House {
             Event::Exited { who, attempt, exit, report } => self.on_exit(who, attempt, exit, report),
             Event::Proxy(number, attempt, fact) => self.on_proxy(number, attempt, fact),
             Event::Log(attempt, fact) => self.on_log(attempt, fact),
+            Event::Acme(attempt, fact, fds) => self.on_acme(attempt, fact, fds),
             Event::LinkLost(post, attempt) => self.on_link_lost(post, attempt),
             // Who waits for them to leave looks at the end of each round.
             Event::ClientLeft => {}
@@ -99,6 +102,7 @@ impl House {
             if std::mem::take(&mut self.outdated) {
                 self.replace_proxy(None);
             }
+            self.want_certificates_of_now();
             self.publish();
             let stepped = self.proceed_with_farewell();
             if self.inbox.is_empty() && !stepped {
@@ -119,12 +123,13 @@ impl House {
         let now = self.now();
         let due = |deadline: Option<Now>| deadline.is_some_and(|at| at <= now);
         let proxies = self.proxies.supervised().map(|proxy| Post::Proxy(proxy.number));
-        for post in std::iter::once(Post::Log).chain(proxies).collect::<Vec<_>>() {
+        for post in [Post::Log, Post::Acme].into_iter().chain(proxies).collect::<Vec<_>>() {
             if due(self.role_worker(post).and_then(|worker| worker.deadline())) {
                 self.role_fact(post, worker::Event::Timer);
             }
         }
         self.end_overdue();
+        self.on_issuing_time();
         for (name, seat) in &self.seats {
             if due(seat.machine.deadline()) {
                 self.inbox.push_back((name.clone(), tenant::Event::Timer));
@@ -139,7 +144,8 @@ impl House {
         let proxies = proxies.chain(self.proxies.overdue().map(|(at, _)| at));
         let house =
             [self.log.worker.deadline(), self.farewell.deadline(), self.service.deadline(), self.becoming_deadline()];
-        let house = house.into_iter().flatten();
+        let acme = self.issuing.as_ref().and_then(|issuing| issuing.role.worker.deadline());
+        let house = house.into_iter().flatten().chain(acme).chain(self.issuing_deadline());
         // While others wait for their turn, a slow start frees a place by growing old.
         let now = self.now();
         let waited_for = self.seats.values().filter(|_| !self.queue.is_empty()).filter_map(|seat| seat.slow_at(now));

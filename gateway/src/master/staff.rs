@@ -22,6 +22,7 @@ impl House {
             Post::Log => Some(&mut self.log.worker),
             Post::Proxy(number) if self.proxies.older.iter().any(|older| older.number == number) => None,
             Post::Proxy(number) => Some(&mut self.proxies.get_mut(number)?.role.worker),
+            Post::Acme => Some(&mut self.issuing.as_mut()?.role.worker),
         }
     }
 
@@ -55,6 +56,11 @@ impl House {
                 // The end of its link is a role's stop signal: it also comes when the master has gone.
                 Action::Stop => match post {
                     Post::Log => self.log.hang_up(&mut self.vault),
+                    Post::Acme => {
+                        if let Some(issuing) = &mut self.issuing {
+                            issuing.role.hang_up(&mut self.vault);
+                        }
+                    }
                     Post::Proxy(number) => {
                         if let Some(proxy) = self.proxies.get_mut(number) {
                             proxy.role.hang_up(&mut self.vault);
@@ -81,11 +87,18 @@ impl House {
                     self.notices.remove(kind.verb());
                     self.untold = true;
                 }
+                Action::NotReady { reason } | Action::Failed { reason } if post == Post::Acme => {
+                    tracing::error!(role = kind.verb(), reason, "a role is down");
+                    let sentence = format!("certificates are not renewed while the acme role is down: {reason}");
+                    self.notices.insert(kind.verb(), sentence);
+                    self.untold = true;
+                }
                 Action::NotReady { reason } | Action::Failed { reason } => {
                     tracing::error!(role = kind.verb(), reason, "a role is down");
                     self.notices.insert(kind.verb(), format!("the {} is down: {reason}", kind.verb()));
                     self.untold = true;
                 }
+                Action::Stopped if post == Post::Acme => self.on_acme_stopped(),
                 Action::Stopped => {}
                 Action::Log { event, reason, next } => {
                     let next_ms = next.map(|next| next.as_millis() as u64);
@@ -99,17 +112,19 @@ impl House {
         match post {
             Post::Log => self.log.child.as_ref(),
             Post::Proxy(number) => self.proxies.get(number)?.role.child.as_ref(),
+            Post::Acme => self.issuing.as_ref()?.role.child.as_ref(),
         }
     }
 
     fn start_role(&mut self, post: Post, attempt: u32) -> std::io::Result<u32> {
         match post {
             Post::Log => {
-                let pid = self.log.spawn::<FromLog>(attempt, &mut self.vault, &self.events, Event::Log)?;
+                let pid = self.log.spawn::<FromLog>(attempt, &mut self.vault, &self.events, heard_log)?;
                 self.tell_log()?;
                 Ok(pid)
             }
             Post::Proxy(number) => self.start_proxy(number, attempt),
+            Post::Acme => self.start_acme(attempt),
         }
     }
 
@@ -146,6 +161,7 @@ impl House {
                         self.log.hang_up(&mut self.vault);
                     }
                     Post::Proxy(number) => self.on_proxy_exit(number, attempt, &exit),
+                    Post::Acme => self.on_acme_exit(),
                 }
                 self.role_fact(post, Fact::Exited { attempt, reason });
                 if self.role_worker(post).is_some_and(|worker| worker.phase() == Phase::Killing) {
@@ -218,9 +234,15 @@ impl House {
         let workers = leases.flat_map(|lease| lease.child.iter().chain(&lease.task));
         let proxies = self.proxies.all().filter_map(|proxy| proxy.role.child.as_ref());
         let roles = proxies.chain(&self.log.child).chain(self.units.child()).chain(self.scout());
+        let roles = roles.chain(self.role_child(Post::Acme));
         let known = workers.chain(roles).map(|child| child.pid).collect();
         if let Err(error) = sys::process::reap_strangers(&known) {
             tracing::error!(%error, "strays cannot be reaped");
         }
     }
+}
+
+/// As the loop hears it.
+pub(super) fn heard_log(attempt: u32, fact: FromLog, _: Vec<std::os::fd::OwnedFd>) -> Event {
+    Event::Log(attempt, fact)
 }

@@ -1,6 +1,6 @@
 //! `landlord status`: what each tenant is doing, in words that scripts rely on.
 
-use super::{control::Replies, files::on_one_line, house::House, seat::Seat};
+use super::{control::Replies, files::on_one_line, house::House, issuing, seat::Seat};
 use crate::{
     machine::{Now, tenant},
     model::TenantName,
@@ -25,7 +25,7 @@ impl House {
         Status {
             tenants,
             rejected: self.rejected.clone(),
-            notices: self.notices.values().cloned().collect(),
+            notices: self.notices.values().cloned().chain(self.certificate_alarms()).collect(),
             gateway: Started {
                 pid: std::process::id(),
                 proxy_pid: self.proxies.newest.role.child.as_ref().map(|child| child.pid),
@@ -48,7 +48,9 @@ impl House {
             .wrong_dotenv
             .as_ref()
             .map(|wrong| format!("its .env is wrong, the worker goes on with the one before: {wrong}"));
-        for also in seat.rejection.iter().chain(&dotenv) {
+        let domains = self.domains(seat);
+        let missing: Vec<String> = issuing::missing(&domains).collect();
+        for also in seat.rejection.iter().chain(&dotenv).chain(&missing) {
             if !reason.is_empty() {
                 reason.push_str("; ");
             }
@@ -68,7 +70,7 @@ impl House {
             restarts: view.restarts,
             uptime_s: view.ready_since.map_or(0, |since| self.now().0.saturating_sub(since.0).as_secs()),
             since: self.wall_clock(view.since),
-            domains: self.certificates.domains(&seat.spec.hosts, &self.gateway.zone),
+            domains,
         }
     }
 

@@ -55,6 +55,7 @@ pub(super) fn link(post: Post, attempt: u32) -> String {
     match post {
         Post::Log => format!("{OURS}link-log-{attempt}"),
         Post::Proxy(number) => format!("{OURS}link-proxy-{number}-{attempt}"),
+        Post::Acme => format!("{OURS}link-acme-{attempt}"),
     }
 }
 

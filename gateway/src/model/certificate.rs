@@ -17,6 +17,12 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// What this host's certificate is for: the zone's wildcard is for the zone and all that is one label below it.
+    pub fn of(host: &Host, zone: &Host) -> Self {
+        let above = host.as_str().split_once('.').map(|(_, above)| above);
+        if host == zone || above == Some(zone.as_str()) { Self::Zone(zone.clone()) } else { Self::Domain(host.clone()) }
+    }
+
     /// The names of the certificate, the most telling first.
     pub fn names(&self) -> Vec<String> {
         match self {

@@ -37,7 +37,7 @@ impl Certificates {
                 });
                 folder.all().map(|shown| of_file(&shown, tenants, now)).chain(missing).collect()
             }
-            Self::Acme(_) => Vec::new(),
+            Self::Acme => Vec::new(),
         };
         entries.sort_by(|a, b| a.name.cmp(&b.name).then(a.not_after.cmp(&b.not_after)));
         entries

@@ -12,17 +12,13 @@ mod folder;
 mod local;
 mod pem;
 #[allow(dead_code, reason = "for whoever has certificates issued")]
-mod shelf;
 mod sources;
 mod trust;
 mod x509;
 
-#[allow(unused_imports, reason = "for whoever has certificates issued")]
 pub(super) use chest::{Chest, Loaded};
 pub(super) use folder::Folder;
 pub(super) use local::{CaError, LocalCa};
-pub(super) use shelf::Shelf;
-#[allow(unused_imports, reason = "for whoever has certificates issued")]
 pub(super) use x509::{Read, check};
 
 /// Where the certificates are from, as `[tls] provider` says.
@@ -31,8 +27,8 @@ pub(super) enum Certificates {
     Local(LocalCa),
     /// A folder that somebody else fills.
     Files(Folder),
-    /// An ACME server: what it has issued.
-    Acme(Shelf),
+    /// An ACME server: what it has issued is with whoever asks it.
+    Acme,
 }
 
 impl Certificates {
@@ -45,7 +41,7 @@ impl Certificates {
         Ok(match gateway.tls {
             TlsProvider::Local => Self::Local(LocalCa::open(&folder, &gateway.zone)?),
             TlsProvider::Files => Self::Files(Folder::open(gateway.certificates.as_deref().unwrap_or(&folder))),
-            TlsProvider::Acme => Self::Acme(Shelf::default()),
+            TlsProvider::Acme => Self::Acme,
         })
     }
 
@@ -57,7 +53,7 @@ impl Certificates {
         match self {
             Self::Local(ca) => ca.cover(hosts),
             Self::Files(folder) => Ok(folder.cover(hosts)),
-            Self::Acme(shelf) => Ok(shelf.cover(hosts)),
+            Self::Acme => Ok(CertificateSet::default()),
         }
     }
 
@@ -66,7 +62,7 @@ impl Certificates {
         match self {
             Self::Local(ca) => ca.is_stale(),
             Self::Files(folder) => folder.look(),
-            Self::Acme(_) => false,
+            Self::Acme => false,
         }
     }
 
@@ -74,7 +70,7 @@ impl Certificates {
     pub(super) fn notice(&self) -> Option<String> {
         match self {
             Self::Files(folder) => folder.notice(),
-            Self::Local(_) | Self::Acme(_) => None,
+            Self::Local(_) | Self::Acme => None,
         }
     }
 
@@ -83,7 +79,7 @@ impl Certificates {
         match self {
             Self::Local(_) => "certificates are the local CA's, which renews them by itself: nothing is ordered",
             Self::Files(_) => "certificates are somebody else's files: whoever puts them there renews them",
-            Self::Acme(_) => "the authority cannot be asked in this version",
+            Self::Acme => "nothing is ordered: see `landlord status`",
         }
         .to_owned()
     }
@@ -92,7 +88,7 @@ impl Certificates {
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         match self {
             Self::Files(folder) => folder.folders(),
-            Self::Local(_) | Self::Acme(_) => Vec::new(),
+            Self::Local(_) | Self::Acme => Vec::new(),
         }
     }
 }
