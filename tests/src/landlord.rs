@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,10 +16,12 @@ use tempfile::TempDir;
 
 use crate::{Output, PATIENCE, Setup, binaries, eventually, ports::Ports, process};
 
+mod certificates;
 mod files;
 mod operator;
 mod places;
 
+pub use certificates::Certificate;
 pub use operator::Ran;
 
 /// Lines of each log that a failing test shows.
@@ -28,7 +31,7 @@ const SHOWN: usize = 200;
 #[derive(Debug)]
 pub struct Landlord {
     running: Option<Running>,
-    ports: Ports,
+    ports: Arc<Ports>,
     env: Vec<(String, String)>,
     descriptors: Option<u32>,
     zone: String,
@@ -62,7 +65,7 @@ impl Landlord {
     pub(crate) fn prepare(setup: &Setup) -> Self {
         // Short, because the path of a unix socket has at most 107 bytes.
         let dir = tempfile::Builder::new().prefix("ll-").tempdir().expect("a temporary folder");
-        let ports = Ports::take();
+        let ports = setup.take_ports();
         fs::create_dir(dir.path().join("tenants.d")).expect("a folder for tenants");
         fs::write(dir.path().join("landlord.toml"), setup.toml(&ports)).expect("landlord.toml is written");
         let landlord = Self {
@@ -131,6 +134,12 @@ impl Landlord {
             .collect();
         found.sort_unstable();
         found
+    }
+
+    /// The process of one of its roles: `role("acme")`.
+    pub fn role(&self, verb: &str) -> Option<u32> {
+        let is = |pid: &u32| process::command_line(*pid).get(1).is_some_and(|word| word == verb);
+        process::descendants(self.pid()).into_iter().find(|pid| is(pid) && process::alive(*pid))
     }
 
     /// What it says on standard output.

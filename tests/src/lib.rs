@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+pub mod authority;
 pub mod binaries;
 pub mod chaos;
 pub mod client;
@@ -29,7 +30,7 @@ pub mod traffic;
 pub mod wait;
 pub mod websocket;
 
-pub use landlord::{Landlord, Ran};
+pub use landlord::{Certificate, Landlord, Ran};
 pub use output::Output;
 pub use setup::Setup;
 pub use status::{Entry, Watch};

@@ -1,6 +1,6 @@
 //! What a test wants of its gateway before it starts: `landlord.toml`, tenants that are there already, the environment.
 
-use std::{fmt::Write, path::Path};
+use std::{fmt::Write, path::Path, sync::Arc};
 
 use crate::{Landlord, binaries, ports::Ports};
 
@@ -17,6 +17,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     dotenvs: Vec<(String, String)>,
     descriptors: Option<u32>,
+    ports: Option<Arc<Ports>>,
 }
 
 impl Default for Setup {
@@ -37,6 +38,7 @@ impl Setup {
             env: Vec::new(),
             dotenvs: Vec::new(),
             descriptors: None,
+            ports: None,
         }
     }
 
@@ -90,6 +92,12 @@ impl Setup {
         self
     }
 
+    /// Ports that were taken before, because somebody else must know them already.
+    pub fn ports(mut self, ports: &Arc<Ports>) -> Self {
+        self.ports = Some(Arc::clone(ports));
+        self
+    }
+
     /// Starts the gateway in a folder of its own and waits until it answers its operator and its visitors.
     #[track_caller]
     pub fn start(self) -> Landlord {
@@ -108,6 +116,10 @@ impl Setup {
 
     pub(crate) fn initial_dotenvs(&self) -> &[(String, String)] {
         &self.dotenvs
+    }
+
+    pub(crate) fn take_ports(&self) -> Arc<Ports> {
+        self.ports.clone().unwrap_or_else(|| Arc::new(Ports::take()))
     }
 
     pub(crate) fn descriptor_limit(&self) -> Option<u32> {

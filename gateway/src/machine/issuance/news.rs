@@ -190,7 +190,14 @@ impl Issuance {
         // A limit that is in the way is said again.
         entry.said.limited = None;
         out.push(Action::Keep(subject.clone()));
-        if let Some((next, reason)) = self.house_hold(now) {
+        // An operator is above what we decided by ourselves: the authority may be back, and the account in order.
+        let ours = [&mut self.ledger.unreachable, &mut self.ledger.stopped].map(|wait| wait.take_if(|wait| !wait.told));
+        if ours.iter().any(Option::is_some) {
+            self.probe = None;
+            out.push(Action::KeepLedger);
+        }
+        let limit = || self.hold(id, now).filter(|hold| hold.limit).map(|hold| (hold.until, hold.reason));
+        if let Some((next, reason)) = self.house_hold(now).or_else(limit) {
             out.push(Action::Log { subject: Some(subject.clone()), event: "limited", reason, next: Some(next) });
         }
         self.settle(id, now);

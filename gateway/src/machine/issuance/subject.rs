@@ -147,13 +147,15 @@ impl Entry {
     }
 
     pub(super) fn rank(&self) -> Rank {
-        match &self.facts {
+        let (class, since) = match &self.facts {
             _ if self.memory.placed => (Class::Going, self.since),
             Some(facts) if self.replaces().is_some() => (Class::Exempt, facts.not_after),
             Some(facts) => (Class::Renewal, facts.not_after),
             None if matches!(self.subject, Subject::Zone(_)) => (Class::Zone, self.since),
             None => (Class::First, self.since),
-        }
+        };
+        // Somebody waits for it.
+        (class, if self.memory.renew { Timestamp::MIN } else { since })
     }
 
     /// When the authority is to be asked about its renewal. Not after its end (RFC 9773 section 4.3.1).
