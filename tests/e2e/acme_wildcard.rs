@@ -108,7 +108,7 @@ fn a_wrong_key_is_said_in_a_sentence_and_the_authority_is_not_asked_to_look() {
     let landlord = with_dns(&authority, &key, &format!("{wrong:?}")).start();
     let failed = landlord.wait_certificate_for(ZONE, harness::PATIENCE, "an error", |one| one.last_error.is_some());
     let error = failed.last_error.expect("an error");
-    assert!(error.contains("TSIG") || error.contains("BADSIG") || error.contains("NOTAUTH"), "{error}");
+    assert!(error.contains("key_name, key_file, key_algorithm"), "{error}");
     assert!(!error.contains("d3Jvbmc"), "a secret is in {error}");
     assert_eq!(authority.front().count(Kind::Challenge), 0, "{}", authority.front().told());
     assert!(authority.zone().written().is_empty());

@@ -167,6 +167,8 @@ fn certbots_folders_are_read_and_another_provider_needs_no_restart() {
     wait_served(&acme, &second);
 
     landlord.edit_config("provider = \"files\"\nfolder = \"pki\"", "provider = \"local\"");
+    let root = landlord.state().join("certs/local-ca.pem");
+    eventually("the local CA", || root.exists().then_some(()));
     eventually("the local CA's", || served(&landlord.site("acme")));
     assert_eq!(certs(&landlord)[0]["source"], "local");
     landlord.edit_config("provider = \"local\"", "provider = \"files\"\nfolder = \"pki\"");

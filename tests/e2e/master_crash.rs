@@ -86,11 +86,9 @@ async fn five_crashes_lose_no_request_no_worker_and_no_word() {
         let lasting = |staff: BTreeMap<u32, String>| {
             staff.into_iter().filter(|(_, line)| !line.starts_with("sleep")).collect::<BTreeMap<_, _>>()
         };
-        assert_eq!(
-            lasting(staff(&service)),
-            lasting(staff_before),
-            "{version:?}: the very same processes, and no other"
-        );
+        let before = lasting(staff_before);
+        // A shell that is about to become a `sleep` still has its own name.
+        eventually("the very same processes, and no other", || (lasting(staff(&service)) == before).then_some(()));
 
         // The new master is as good as the old one: it lets in, deploys, and notices the end of a worker that it adopted.
         service.drop_tenant("late", "");

@@ -67,7 +67,7 @@ fn check_tells_what_certificates_lack_and_shows_no_secret() {
             "dns = { provider = \"cloudflare\", token = \"hush\" }",
             "put it alone into a file, and name that in `token_file`",
         ),
-        ("defaults.tls.hsts = true", "must be a duration in quotes"),
+        ("defaults.tls.hsts = true", "is \"off\" or a duration"),
     ];
     for (settings, expected) in table {
         let (code, said) = told(settings);

@@ -18,6 +18,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const CALL: Duration = Duration::from_secs(30);
 /// No answer of ACME is near this long.
 const BODY: usize = 1024 * 1024;
+/// Nobody means to be left alone for longer; and no clock overflows with it.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Connections that all jobs share. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +62,8 @@ impl Http {
             .connect_timeout(CONNECT)
             .timeout(CALL)
             .redirect(reqwest::redirect::Policy::none())
+            // What an environment happens to name would be told whom we ask, and could keep us from asking.
+            .no_proxy()
             .user_agent(concat!("landlord/", env!("CARGO_PKG_VERSION")))
             .https_only(true);
         if let Some(pem) = root_pem {
@@ -143,11 +147,12 @@ impl HttpClient for Exchange {
 /// RFC 9110 section 10.2.3: seconds, or a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number has room for mean forever.
+        return Some(text.parse().map_or(LONGEST_WAIT, Duration::from_secs).min(LONGEST_WAIT));
     }
     let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default().min(LONGEST_WAIT))
 }
 
 /// An error and what caused it: reqwest's own says little.
@@ -181,7 +186,10 @@ mod tests {
         assert_eq!(read(" 0 "), Some(Duration::ZERO));
         assert_eq!(read("Thu, 01 Jan 2026 00:02:00 GMT"), Some(Duration::from_secs(120)));
         assert_eq!(read("Wed, 31 Dec 2025 00:02:00 GMT"), Some(Duration::ZERO), "long ago is now");
-        for none in ["", "-1", "soon", "1.5"] {
+        for forever in ["18446744073709551615", "99999999999999999999999", "Tue, 30 Dec 9000 00:00:00 GMT"] {
+            assert_eq!(read(forever), Some(LONGEST_WAIT), "{forever:?}");
+        }
+        for none in ["", "-1", "+1", "soon", "1.5"] {
             assert_eq!(read(none), None, "{none:?}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);

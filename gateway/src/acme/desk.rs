@@ -10,10 +10,14 @@ use super::{
     client::Http,
     mailbox::{Heard, Mailbox},
     order::Order,
+    problem,
     records::{self, Records},
     renewal, sealed,
 };
-use crate::wire::{AcmeSettings, FromAcme, JobId, LinkError, OrderPlan, Record, ToAcme};
+use crate::{
+    model::{Failure, FailureKind, Finding},
+    wire::{AcmeSettings, FromAcme, JobId, LinkError, OrderPlan, Record, ToAcme},
+};
 
 /// All that jobs share.
 pub(super) struct Shop<R> {
@@ -52,17 +56,24 @@ impl<R: Records + 'static> Desk<R> {
             ToAcme::Kept { job } => self.hear(job, |heard| heard.kept += 1),
             ToAcme::Answering { job } => self.hear(job, |heard| heard.answering += 1),
             ToAcme::Look { job, host } => {
-                self.spawn(move |shop| async move { FromAcme::Looked { job, finding: shop.records.look(&host).await } })
+                let lost = FromAcme::Looked { job, finding: Finding::Unknown(FAULT.to_owned()) };
+                self.spawn(lost, move |shop| async move {
+                    FromAcme::Looked { job, finding: shop.records.look(&host).await }
+                });
             }
-            ToAcme::AskRenewal { job, certificate } => self.spawn(move |shop| async move {
-                FromAcme::Renewal {
-                    job,
-                    answer: renewal::ask(&shop.http, &shop.settings.directory, &certificate).await,
-                }
-            }),
+            ToAcme::AskRenewal { job, certificate } => {
+                let lost = FromAcme::Renewal { job, answer: Err(fault()) };
+                self.spawn(lost, move |shop| async move {
+                    FromAcme::Renewal {
+                        job,
+                        answer: renewal::ask(&shop.http, &shop.settings.directory, &certificate).await,
+                    }
+                });
+            }
             ToAcme::Clean { job } => {
                 let record: Record = sealed(fds.pop())?;
-                self.spawn(move |shop| async move {
+                let lost = FromAcme::Cleaned { job, error: Some(FAULT.to_owned()) };
+                self.spawn(lost, move |shop| async move {
                     FromAcme::Cleaned { job, error: records::remove(&shop.records, &record).await.err() }
                 });
             }
@@ -74,10 +85,17 @@ impl<R: Records + 'static> Desk<R> {
     fn order(&self, job: JobId, plan: OrderPlan) {
         let (mailbox, heard) = Mailbox::new(self.link.clone(), job);
         self.orders.borrow_mut().insert(job, heard);
-        let (shop, orders) = (self.shop.clone(), self.orders.clone());
-        task::spawn_local(async move {
+        let shop = self.shop.clone();
+        let work = task::spawn_local(async move {
             // The master has gone, if it cannot be told: the loop that receives ends the role.
             let _ = Order::new(&shop, &mailbox, plan).run().await;
+        });
+        let (link, orders) = (self.link.clone(), self.orders.clone());
+        task::spawn_local(async move {
+            // Whoever waits for its end would wait for ever. What it has written is noted, and cleaned.
+            if work.await.is_err() {
+                let _ = link.send(&FromAcme::Failed { job, failure: fault() }, super::NOTHING).await;
+            }
             orders.borrow_mut().remove(&job);
         });
     }
@@ -89,10 +107,18 @@ impl<R: Records + 'static> Desk<R> {
         }
     }
 
-    fn spawn<F: Future<Output = FromAcme> + 'static>(&self, work: impl FnOnce(Rc<Shop<R>>) -> F) {
-        let (link, work) = (self.link.clone(), work(self.shop.clone()));
+    /// Says what `work` brings; `lost`, if it panics.
+    fn spawn<F: Future<Output = FromAcme> + 'static>(&self, lost: FromAcme, work: impl FnOnce(Rc<Shop<R>>) -> F) {
+        let (link, work) = (self.link.clone(), task::spawn_local(work(self.shop.clone())));
         task::spawn_local(async move {
-            let _ = link.send(&work.await, super::NOTHING).await;
+            let _ = link.send(&work.await.unwrap_or(lost), super::NOTHING).await;
         });
     }
+}
+
+/// What is said of a panic, which is in the log.
+const FAULT: &str = "a fault in landlord itself ended it: see landlord's log";
+
+fn fault() -> Failure {
+    problem::said(FailureKind::Request, FAULT.to_owned(), false)
 }

@@ -69,7 +69,7 @@ fn settle_in(identity: Option<(u32, u32)>) -> io::Result<()> {
     }
 }
 
-fn run<R: Records + 'static>(link: OwnedFd, records: impl Fn(&AcmeSettings) -> Result<R, String>) -> io::Result<()> {
+fn run<R: Records + 'static>(link: OwnedFd, records: impl Fn(&AcmeSettings) -> R) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         match serve(Rc::new(MasterLink::new(link)?), records).await {
@@ -82,7 +82,7 @@ fn run<R: Records + 'static>(link: OwnedFd, records: impl Fn(&AcmeSettings) -> R
 /// Does what the master asks, until it has gone. `records` makes what writes challenge records.
 async fn serve<R: Records + 'static>(
     link: Rc<MasterLink>,
-    records: impl Fn(&AcmeSettings) -> Result<R, String>,
+    records: impl Fn(&AcmeSettings) -> R,
 ) -> Result<(), LinkError> {
     link.send(&FromAcme::Hello { protocol: PROTOCOL }, NOTHING).await?;
     let mut desk = None;
@@ -94,7 +94,7 @@ async fn serve<R: Records + 'static>(
             }
             Ok(Some((ToAcme::Configure, mut fds))) => {
                 let settings: AcmeSettings = sealed(fds.pop())?;
-                let records = records(&settings).map_err(LinkError::Malformed)?;
+                let records = records(&settings);
                 desk = Some(Desk::new(link.clone(), settings, records).map_err(LinkError::Malformed)?);
                 link.send(&FromAcme::Ready, NOTHING).await?;
             }

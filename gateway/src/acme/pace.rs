@@ -44,7 +44,8 @@ impl Pace {
         let own = self.next;
         self.next = (own * 3 / 2).min(Self::SLOWEST);
         let pause = asked.map_or(own, |asked| asked.max(Self::FIRST));
-        Instant::now() + pause < self.deadline && timeout_at(self.deadline, sleep(pause)).await.is_ok()
+        let next = Instant::now().checked_add(pause);
+        next.is_some_and(|next| next < self.deadline) && timeout_at(self.deadline, sleep(pause)).await.is_ok()
     }
 }
 
@@ -85,6 +86,7 @@ mod tests {
         assert!(pace.wait(Some(Duration::from_secs(20))).await);
         assert_eq!(start.elapsed().as_secs(), 20);
         assert!(!pace.wait(Some(Duration::from_secs(581))).await, "not before the deadline");
+        assert!(!pace.wait(Some(Duration::MAX)).await, "nor for longer than any clock counts");
         assert_eq!(start.elapsed().as_secs(), 20, "it is known at once");
         let mut polls = 0;
         while pace.wait(None).await {

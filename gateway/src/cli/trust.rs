@@ -24,9 +24,11 @@ pub(super) fn show(gateway: &Gateway) -> ExitCode {
     with_root(gateway, |root| {
         out::line(&format!("{}\n{}", root.file.display(), root.describe()));
         let stores = stores::all();
-        let mut outdated = false;
+        let (mut outdated, mut missing_in) = (false, stores.is_empty());
         for store in &stores {
-            let (mark, remark) = match store.look(root) {
+            let found = store.look(root);
+            missing_in |= found == Found::Nothing;
+            let (mark, remark) = match found {
                 Found::Same => ("trusted by", ""),
                 Found::Nothing => ("not in", ""),
                 Found::Other => ("an older one is in", ": names have come since"),
@@ -35,8 +37,12 @@ pub(super) fn show(gateway: &Gateway) -> ExitCode {
             out::line(&format!("{mark} {store}{remark}"));
         }
         missing(&stores);
-        let why = if outdated { "brings them up to date" } else { "has this machine and its browsers trust it" };
-        out::line(&format!("\nsudo landlord trust --install {why}; on another machine, import what --print writes."));
+        out::line("");
+        if outdated || missing_in {
+            let why = if outdated { "brings them up to date" } else { "has this machine and its browsers trust it" };
+            out::line(&format!("sudo landlord trust --install {why}."));
+        }
+        out::line("On another machine, import what landlord trust --print writes.");
         exit::DONE
     })
 }

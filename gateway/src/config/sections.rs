@@ -76,7 +76,7 @@ pub(super) fn tls(mut table: Table<'_, '_>, base: Option<Duration>) -> Option<Du
     const MOST: Duration = Duration::from_secs(3650 * 86_400);
     let hsts = table.read("hsts", |value| match value.spanned.get_ref() {
         DeValue::String(text) if text == "off" => Ok(None),
-        DeValue::Boolean(false) => Err("`tls.hsts` is \"off\" or a duration, such as \"1y\": write \"off\"".into()),
+        DeValue::Boolean(_) | DeValue::Integer(_) => Err("`tls.hsts` is \"off\" or a duration, such as \"1y\"".into()),
         _ => readers::span_of_time_within(Duration::from_secs(1), MOST)(value).map(Some),
     });
     table.finish();

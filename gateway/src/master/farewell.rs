@@ -75,6 +75,7 @@ impl House {
         self.dismiss_certificate_askers("landlord is stopping");
         // What it is at goes on from the papers in the next life.
         self.role_fact(Post::Acme, worker::Event::Stop);
+        self.leave_acme();
         self.farewell.step = Step::Visitors;
         self.farewell.deadline = Some(Now(self.now().0 + LAST_ANSWERS + Duration::from_millis(500)));
         let deadline_ms = u64::try_from(LAST_ANSWERS.as_millis()).unwrap_or(u64::MAX);

@@ -200,15 +200,18 @@ impl House {
                         Err(error) => tracing::error!(tenant = %name, %error, "its log cannot be read"),
                     }
                     self.seats.insert(name.clone(), seat);
-                    self.uncertified = true;
+                    self.certify_at_once();
                     tracing::info!(tenant = %name, action = "added", "config");
                 }
                 Err(error) => return self.note_outside(format!("{name} cannot be let in: {error}")),
             }
         } else if let Some(seat) = self.seats.get_mut(&name) {
-            self.uncertified |= seat.spec.hosts != spec.hosts;
+            let moved = seat.spec.hosts != spec.hosts;
             (seat.spec, seat.digest) = (spec.clone(), digest.clone());
             seat.removed = false;
+            if moved {
+                self.certify_at_once();
+            }
             tracing::info!(tenant = %name, action = "changed", "config");
         }
         record.present = true;
@@ -315,7 +318,8 @@ impl House {
             self.outdated = true;
         }
         let now = &mut self.gateway;
-        (now.acme, now.dns) = (read.acme, read.dns);
+        let directory = std::mem::replace(&mut now.acme, read.acme).directory;
+        now.dns = read.dns;
         now.apps = read.apps;
         now.app = read.app;
         (now.limits, now.health, now.deploy, now.sleep) = (read.limits, read.health, read.deploy, read.sleep);
@@ -326,7 +330,7 @@ impl House {
             self.watch = super::watch::Watch::new(&self.gateway.tenants, self.gateway.file.as_deref());
         }
         self.keep_settings();
-        self.acme_changed();
+        self.acme_changed(&directory);
         self.untold = true;
     }
 

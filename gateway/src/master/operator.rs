@@ -147,7 +147,7 @@ impl House {
             Some(held_back) => Err(held_back.clone()),
             None if self.notices.contains_key("landlord.toml") => Ok(self.notices["landlord.toml"].clone()),
             None if wrong > 0 => Ok(format!("{tenants} tenants; {wrong} wrong files, see `landlord status`")),
-            None => Ok(format!("{tenants} tenants, all files are right")),
+            None => Ok(format!("{tenants} tenant{}, all files are right", if tenants == 1 { "" } else { "s" })),
         }
     }
 

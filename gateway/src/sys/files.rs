@@ -160,6 +160,24 @@ pub fn read_private(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
     })
 }
 
+/// The bytes of a regular file of ours, or of root's, that nobody else may write; and its mode, for others may read it.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_guarded(path: &Path, cap: u64) -> Result<(Vec<u8>, u32), ReadError> {
+    let mut found = 0;
+    let bytes = read(path, cap, |metadata| {
+        let (owner, mode, own) = (metadata.uid(), metadata.mode() & 0o7777, nix::unistd::geteuid().as_raw());
+        found = mode;
+        match (owner == own || owner == 0, mode & 0o7022 == 0) {
+            (true, true) => Ok(()),
+            (false, _) => Err(ReadError::NotPrivate { why: format!("it belongs to uid {owner}, not to {own}") }),
+            (true, false) => Err(ReadError::NotPrivate { why: format!("its mode is {mode:04o}: others may write it") }),
+        }
+    })?;
+    Ok((bytes, found))
+}
+
 fn read(path: &Path, cap: u64, check: impl FnOnce(&Metadata) -> Result<(), ReadError>) -> Result<Vec<u8>, ReadError> {
     let (name, metadata) = named(path)?;
     check(&metadata)?;

@@ -1,6 +1,6 @@
 //! Signals by name, and what a process does on them.
 
-use std::{io, str::FromStr};
+use std::{io, os::unix::process::CommandExt, str::FromStr};
 
 pub use nix::sys::signal::Signal;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask};
@@ -32,6 +32,17 @@ pub fn reset() -> io::Result<()> {
     reset_dispositions();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())
+}
+
+/// As [`reset_dispositions`] for a program to be: what we ignore, it would ignore, too, and could not even be told to stop by
+/// what has started it.
+pub fn default_in(command: &mut std::process::Command) {
+    let reset = || {
+        reset_dispositions();
+        Ok(())
+    };
+    // SAFETY: between fork and exec nothing runs but system calls, which are async-signal-safe.
+    unsafe { command.pre_exec(reset) };
 }
 
 /// Holds signals back in the thread that calls, and in those that it starts from then on. Those that come wait, also across

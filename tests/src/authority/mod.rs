@@ -9,6 +9,7 @@
 //! ```
 
 mod call;
+mod fault;
 mod front;
 mod lagging;
 mod named;
@@ -19,7 +20,8 @@ mod tls;
 mod zone;
 
 pub use call::{Call, Kind};
-pub use front::{Fault, Front};
+pub use fault::Fault;
+pub use front::Front;
 pub use lagging::Lagging;
 pub use pebble::{Edition, Pebble};
 pub use plan::{DNS_KEY_NAME, EAB_KEY, EAB_KID, Plan};

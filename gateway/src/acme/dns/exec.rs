@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::providers::Fields;
-use crate::{config::duration, wire::Record};
+use crate::{config::duration, sys::signals, wire::Record};
 
 /// What is kept of what it says: the last of it.
 const KEPT: usize = 64 * 1024;
@@ -81,6 +81,7 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        signals::default_in(command.as_std_mut());
         command
     }
 }

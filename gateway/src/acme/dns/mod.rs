@@ -29,8 +29,8 @@ use crate::{
 /// All that orders need of DNS.
 pub(super) struct Dns {
     resolver: Resolver,
-    /// `None`: no `[dns] provider`.
-    writer: Option<Writer>,
+    /// `None`: no `[dns] provider`. An error: it cannot work with its settings, which custom domains must not suffer from.
+    writer: Option<Result<Writer, String>>,
     everywhere: Everywhere,
     zone: Host,
     directory: String,
@@ -64,6 +64,9 @@ pub(super) enum DnsError {
         /// What it said, and what to do.
         why: String,
     },
+    /// It cannot work with its settings.
+    #[error("{0}")]
+    Unusable(String),
     /// The zone has no name servers that could be asked.
     #[error("zone {0} has no name server that could be asked: {1}")]
     NoServers(String, String),
@@ -80,28 +83,27 @@ pub(super) enum DnsError {
 }
 
 impl Dns {
-    /// From the role's settings.
-    ///
-    /// # Errors
-    /// The provider's settings are none that it could work with: a sentence for a person.
-    pub(super) fn new(settings: &AcmeSettings) -> Result<Self, String> {
-        let writer = settings.dns.as_ref().map(|(provider, fields)| Writer::new(provider, fields)).transpose()?;
-        Ok(Self {
+    /// From the role's settings. What is wrong with the provider's is said when a record is to be written.
+    pub(super) fn new(settings: &AcmeSettings) -> Self {
+        let writer = settings.dns.as_ref().map(|(provider, fields)| Writer::new(provider, fields));
+        Self {
             resolver: Resolver::new(settings.resolvers.clone()),
             writer,
             everywhere: Everywhere::new(settings.resolvers.clone(), settings.propagation_timeout),
             zone: settings.zone.clone(),
             directory: settings.directory.clone(),
             addresses: settings.addresses.clone(),
-        })
+        }
     }
 
     /// Where the challenge's record for a name of an order (`example.com`, `*.example.com`) must be written: the name after
     /// aliases (RFC 8555 section 8.4), and its zone. Both have their trailing dot.
     ///
     /// # Errors
-    /// It could not be looked up, or the aliases lead nowhere.
+    /// It could not be looked up, or the aliases lead nowhere; or nobody could write it.
     pub(super) async fn locate(&self, name: &str) -> Result<(String, String), DnsError> {
+        // Before a record is noted that could not be removed either.
+        self.writer(name)?;
         let (name, zone) = locate::locate(&self.resolver, name).await?;
         Ok((name.to_ascii(), zone.to_ascii()))
     }
@@ -111,7 +113,7 @@ impl Dns {
     /// # Errors
     /// The provider would not, or did not answer.
     pub(super) async fn present(&self, record: &Record) -> Result<(), DnsError> {
-        self.writer(record)?.present(record).await
+        self.writer(&record.name)?.present(record).await
     }
 
     /// Waits until every authoritative server of the zone, or every one of `[dns] resolvers`, shows the record.
@@ -127,7 +129,7 @@ impl Dns {
     /// # Errors
     /// The provider would not, or did not answer.
     pub(super) async fn remove(&self, record: &Record) -> Result<(), DnsError> {
-        self.writer(record)?.remove(record).await
+        self.writer(&record.name)?.remove(record).await
     }
 
     /// Whether a custom domain points here, and its CAA records allow the authority.
@@ -140,7 +142,8 @@ impl Dns {
         .await
     }
 
-    fn writer(&self, record: &Record) -> Result<&Writer, DnsError> {
-        self.writer.as_ref().ok_or_else(|| DnsError::NoProvider(record.name.clone()))
+    fn writer(&self, name: &str) -> Result<&Writer, DnsError> {
+        let writer = self.writer.as_ref().ok_or_else(|| DnsError::NoProvider(name.to_owned()))?;
+        writer.as_ref().map_err(|why| DnsError::Unusable(why.clone()))
     }
 }

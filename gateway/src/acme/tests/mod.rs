@@ -156,6 +156,22 @@ fn an_authority_that_is_down_costs_no_order() {
 }
 
 #[test]
+fn a_fault_of_ours_ends_its_own_order_and_no_other() {
+    run(async {
+        let pebble = Pebble::start(false, &[("PEBBLE_VA_ALWAYS_VALID", "1")]).await;
+        let mut master = Master::start(&pebble, None, Fake::default()).await;
+        let of = |name: &str| OrderPlan {
+            names: vec![name.to_owned()],
+            challenges: vec![Challenge::Dns01],
+            ..plan(&pebble, Challenge::Dns01)
+        };
+        let failure = master.order(of(master::PANICS)).await.failed();
+        assert_eq!((failure.kind, failure.order_ended), (FailureKind::Request, false), "{failure:?}");
+        master.order(of("apps.example")).await.issued();
+    });
+}
+
+#[test]
 fn two_records_at_one_name_are_written_awaited_and_removed() {
     run(async {
         let pebble = Pebble::start(false, &[("PEBBLE_VA_ALWAYS_VALID", "1")]).await;

@@ -93,9 +93,13 @@ fn secret(key: &str, secret: &SecretFile) -> Finding {
     let found = secret.path.display().to_string();
     let means = "certificates can be neither ordered nor renewed";
     let refused = |why: String| Finding::ok(key, format!("{found}: {why}"), means);
-    match files::read_private(&secret.path, SECRET_BYTES) {
-        Ok(bytes) if bytes.trim_ascii().is_empty() => {
+    match files::read_guarded(&secret.path, SECRET_BYTES) {
+        Ok((bytes, _)) if bytes.trim_ascii().is_empty() => {
             refused("empty".to_owned()).but(Level::Problem, "the secret alone in it")
+        }
+        Ok((_, mode)) if mode & 0o077 != 0 => {
+            Finding::ok(key, format!("{found}: its mode is {mode:04o}"), "others may read it")
+                .but(Level::Warning, format!("chmod 600 {found}"))
         }
         Ok(_) => Finding::ok(key, found, "its owner's alone"),
         // A credential is there for the service alone, and a shell does not see it.
@@ -175,7 +179,7 @@ mod tests {
         assert_eq!(secret("dns.key_file", &secret_file(folder.path(), "x/tsig.key")).level, Level::Problem);
         fs::write(&file, "c2VjcmV0").unwrap();
         for (mode, expected) in
-            [(0o600, Level::Ok), (0o400, Level::Ok), (0o644, Level::Problem), (0o620, Level::Problem)]
+            [(0o600, Level::Ok), (0o400, Level::Ok), (0o644, Level::Warning), (0o620, Level::Problem)]
         {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
             let finding = level();

@@ -131,7 +131,7 @@ fn every_error_says_what_to_write() {
             "zone = \"a.example.com\"\ntls.provider = \"acme\"",
             "2:16: `tls.provider` = \"acme\" needs [dns]: the certificate of *.a.example.com is to be had by DNS alone. `landlord dns providers` shows who can write its records",
         ),
-        ("defaults.tls.hsts = false", "1:21: `tls.hsts` is \"off\" or a duration, such as \"1y\": write \"off\""),
+        ("defaults.tls.hsts = false", "1:21: `tls.hsts` is \"off\" or a duration, such as \"1y\""),
         (
             "defaults.tls.hsts = \"11y\"",
             "1:21: `defaults.tls.hsts`: \"11y\" is too long: the longest duration is 3650d",

@@ -24,13 +24,28 @@ impl Issuance {
             return;
         }
         let told = failure.retry_after.map(|after| span(after).min(LONGEST_WAIT));
+        // What was refused as a whole may have been refused for the certificate that it named: of another authority, or of an
+        // account that is none any more. Once, it is tried without.
+        let named = self.entries[id].replaces().filter(|_| failure.kind == Kind::Request);
+        let named = named.filter(|_| !self.entries[id].memory.placed);
         self.account_for(id, &failure, now);
         // Whatever else it was, the authority answered before it.
         if !matches!(failure.kind, Kind::Unreachable | Kind::Cancelled) {
             self.hear(now, out);
         }
-        let wait = if cancelled { SignedDuration::ZERO } else { self.judge(id, &failure, told, now) };
+        let wait = match &named {
+            _ if cancelled => SignedDuration::ZERO,
+            Some(_) => SignedDuration::ZERO,
+            None => self.judge(id, &failure, told, now),
+        };
         let entry = &mut self.entries[id];
+        if named.is_some() {
+            entry.memory.replaced = named;
+        }
+        // An operator is above the waits that were there before they asked, not above the one that came of it.
+        if !wait.is_zero() && !cancelled {
+            entry.memory.renew = false;
+        }
         // What the authority says is never cut short; what we say is no longer than the certificate's life lets it be.
         let longest = entry.facts.as_ref().map_or(LONGEST_WAIT, |facts| facts.longest_wait(now));
         entry.memory.wait = match told {

@@ -102,17 +102,27 @@ impl Issuance {
         }
         let names = entry.subject.names().len();
         let tries = failures_full(&memory.tries, names, now);
-        let tries = limit(tries, "an authority allows few failed validations of a name in an hour".to_owned());
+        let tries =
+            limit(tries, "authorities allow few failed tries of one name an hour, and they are used up".to_owned());
         let facts = entry.facts.as_ref();
-        let urgent = facts.is_some_and(|facts| facts.is_emergency(now));
+        // One that was lost is as urgent as one that is about to end: the reserve is for both.
+        let urgent = facts.is_none_or(|facts| facts.is_emergency(now));
         let set = self.ledger.set_full(&stem, facts.map(super::Facts::life), urgent, now);
-        let set = limit(set, "an authority allows few certificates of the same names in a week".to_owned());
+        let set = limit(
+            set,
+            "it had as many certificates as landlord orders in a week, to stay within the authority's limits"
+                .to_owned(),
+        );
         let domain = entry.registered.as_ref();
         let said = domain.and_then(|domain| self.ledger.domain_waits.get(domain)?.end(now));
         let said = limit(said, "the authority asked to wait with this registered domain".to_owned());
         let first = domain.filter(|_| facts.is_none()).and_then(|domain| self.ledger.domain_full(domain, now));
-        let first =
-            limit(first, "an authority allows few new certificates of one registered domain in a week".to_owned());
+        let first = limit(
+            first,
+            "its registered domain had as many new certificates as landlord orders in a week, to stay within the \
+             authority's limits"
+                .to_owned(),
+        );
         [wait, tries, set, said, first].into_iter().flatten().max_by_key(|hold| hold.until)
     }
 
@@ -122,7 +132,7 @@ impl Issuance {
         let waits = [
             (ledger.stopped, "the authority does not take the account: see [acme]"),
             (ledger.limited, "the authority asked to wait"),
-            (ledger.unreachable, "the authority is not there"),
+            (ledger.unreachable, "the authority does not answer"),
         ];
         let ends = waits.into_iter().filter_map(|(wait, reason)| Some((wait?.end(now)?, reason.to_owned())));
         ends.max_by_key(|(until, _)| *until)

@@ -94,8 +94,9 @@ impl Issuance {
             return String::new();
         }
         let until = |why: &str, until: Timestamp| match &error {
-            Some(error) => format!("{error} ({why} until {until:.0})"),
-            None => format!("{why}: until {until:.0}"),
+            Some(error) => format!("{error} ({why}; next try after {until:.0})"),
+            None if entry.facts.is_some() => format!("a new one is not ordered before {until:.0}: {why}"),
+            None => format!("{why}: not before {until:.0}"),
         };
         let hold = self.hold(id, now).map(|hold| (hold.until, hold.reason));
         if let Some((at, why)) = hold.max(self.house_hold(now)) {

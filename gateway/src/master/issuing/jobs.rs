@@ -33,6 +33,8 @@ struct Waiting {
 pub(super) struct Jobs {
     last: u64,
     under_way: BTreeMap<JobId, Work>,
+    /// What an order is at, in the role's words.
+    steps: BTreeMap<JobId, String>,
     waiting: Vec<Waiting>,
 }
 
@@ -48,14 +50,29 @@ impl Jobs {
         self.under_way.get(&job)
     }
 
+    /// It has come to this.
+    pub(super) fn step(&mut self, job: JobId, line: &str) {
+        if self.under_way.contains_key(&job) {
+            self.steps.insert(job, line.to_owned());
+        }
+    }
+
+    /// What the order for this subject is at.
+    pub(super) fn last_step(&self, subject: &Subject) -> Option<&str> {
+        let job = self.of(&Work::Order(subject.clone()))?;
+        self.steps.get(&job).map(String::as_str)
+    }
+
     /// It has ended.
     pub(super) fn end(&mut self, job: JobId) -> Option<Work> {
+        self.steps.remove(&job);
         self.under_way.remove(&job)
     }
 
     /// All of them are unknown to the role: it has gone. Numbers go on.
     pub(super) fn forget(&mut self) {
         self.under_way.clear();
+        self.steps.clear();
         self.waiting.clear();
     }
 
@@ -148,6 +165,11 @@ impl House {
         let acme = &self.gateway.acme;
         let issuing = self.issuing.as_mut()?;
         let placed = issuing.papers.order(&subject, &acme.directory);
+        // Going on with an order costs nothing of any limit, a new one does: which of the two it is must be known.
+        let known = placed.is_some_and(|placed| placed.url.is_some());
+        if !known && issuing.machine.memory(&subject).is_some_and(|memory| memory.placed) {
+            return Some(Event::Failed(subject, elsewhere()));
+        }
         let plan = OrderPlan {
             names: subject.names(),
             challenges: challenges(&subject, &acme.challenges, rotation),
@@ -277,6 +299,16 @@ fn not_written(error: &std::io::Error) -> Failure {
         detail: format!("nothing is ordered, because it could not be written down before: {error}"),
         retry_after: None,
         order_ended: false,
+    }
+}
+
+/// After a change of the directory.
+fn elsewhere() -> Failure {
+    Failure {
+        kind: FailureKind::Cancelled,
+        detail: "the order that was placed is another authority's: a new one is made".into(),
+        retry_after: None,
+        order_ended: true,
     }
 }
 

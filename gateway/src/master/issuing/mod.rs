@@ -10,6 +10,9 @@ mod renewals;
 mod report;
 mod role;
 mod secrets;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
 mod trial;
 
 use std::{
@@ -36,7 +39,7 @@ use super::{
 use crate::{
     machine::{
         Now,
-        issuance::{Event, Issuance, Memory},
+        issuance::{Event, Facts, Issuance, Memory},
         worker::{Event as Fact, Phase, Worker},
     },
     model::{Gateway, Subject, TlsProvider},
@@ -140,14 +143,14 @@ impl Issuing {
 
     /// What lies on disk for a subject that was not asked about before.
     fn load(&mut self, subject: &Subject, directory: &str) -> Event {
+        let mut ended = false;
         let found = match self.chest.load(subject) {
             Loaded::Good { certificate, read } => {
-                // Its order had ended well, and its end was not written down: the next order is another one.
+                // Its order had ended well, and its end was not written down.
                 let order = self.papers.order(subject, directory);
-                if order.is_some_and(|order| order.key_pem.trim() == certificate.key_pem.trim())
-                    && let Err(error) = self.papers.keep_order(subject, None)
-                {
-                    tracing::error!(host = %subject, %error, "the end of its order is not on disk");
+                ended = order.is_some_and(|order| order.key_pem.trim() == certificate.key_pem.trim());
+                if ended {
+                    self.papers.end_well(subject);
                 }
                 let facts = facts(&read);
                 match Held::new(&certificate, read) {
@@ -163,7 +166,17 @@ impl Issuing {
             }
             Loaded::Missing | Loaded::PutAside(_) => None,
         };
-        Event::Have(subject.clone(), found)
+        match found {
+            Some(facts) if ended => Event::Issued(subject.clone(), facts),
+            found => self.have(subject, found, directory),
+        }
+    }
+
+    /// A certificate of another directory is served, and is none to the machine: this one is asked for its own. Whoever went
+    /// from a staging environment to the real one has certificates that nobody trusts.
+    fn have(&self, subject: &Subject, facts: Option<Facts>, directory: &str) -> Event {
+        let ours = facts.filter(|_| !self.papers.is_of_another(subject, directory));
+        Event::Have(subject.clone(), ours)
     }
 }
 
@@ -195,6 +208,8 @@ impl House {
                 if !same && phase != Phase::Stopped {
                     tracing::info!("the acme role is replaced: what it was told has changed");
                     self.role_fact(Post::Acme, Fact::Stop);
+                    // Nothing is sent any more to one that ends: an order that never was would count.
+                    self.leave_acme();
                 }
                 if !same || phase == Phase::Stopped {
                     self.role_fact(Post::Acme, Fact::Start);
@@ -206,6 +221,7 @@ impl House {
                 self.note_secrets(Err(sentence));
                 if phase != Phase::Stopped {
                     self.role_fact(Post::Acme, Fact::Stop);
+                    self.leave_acme();
                 }
             }
         }
@@ -219,7 +235,8 @@ impl House {
             askers.iter().for_each(|asker| asker.done(false, "certificates are from elsewhere now"));
         }
         if issuing.role.worker.phase() != Phase::Stopped {
-            return self.role_fact(Post::Acme, Fact::Stop);
+            self.role_fact(Post::Acme, Fact::Stop);
+            return self.leave_acme();
         }
         issuing.board.clear();
         self.tell_answers();
@@ -250,9 +267,23 @@ impl House {
     }
 
     /// An operator has changed something, or says so.
-    pub(super) fn acme_changed(&mut self) {
+    pub(super) fn acme_changed(&mut self, before: &str) {
         self.suit_acme();
+        let directory = self.gateway.acme.directory.clone();
+        if directory != before {
+            self.change_directory(&directory);
+        }
         self.tell_issuance(Event::Changed);
+    }
+
+    /// What another directory has issued is none of this one's, and the other way round.
+    fn change_directory(&mut self, directory: &str) {
+        let Some(issuing) = &self.issuing else { return };
+        let held = issuing.held.iter().map(|(subject, held)| (subject, facts(&held.read)));
+        let news: Vec<Event> = held.map(|(subject, facts)| issuing.have(subject, Some(facts), directory)).collect();
+        for event in news {
+            self.tell_issuance(event);
+        }
     }
 
     /// The certificates that the hosts of now need, where an authority issues them.
@@ -317,6 +348,14 @@ impl House {
     pub(super) fn may_certify(&self) -> bool {
         let told = self.issuing.as_ref().and_then(|issuing| issuing.told);
         told.is_none_or(|told| self.now().since(told) >= TELLING)
+    }
+
+    /// Hosts are new: their certificates do not wait for others that are being issued.
+    pub(super) fn certify_at_once(&mut self) {
+        self.uncertified = true;
+        if let Some(issuing) = &mut self.issuing {
+            issuing.told = None;
+        }
     }
 
     /// All that is held, as the proxies are told.

@@ -131,15 +131,18 @@ impl House {
 
     /// What an order is at, for those who wait for it.
     pub(super) fn on_step(&mut self, job: JobId, line: &str) {
-        let Some(issuing) = &self.issuing else { return };
+        let tried = self.is_tried(job);
+        let Some(issuing) = &mut self.issuing else { return };
+        issuing.jobs.step(job, line);
         match issuing.jobs.work(job) {
             Some(Work::Order(subject)) => {
+                self.untold = true;
                 tracing::debug!(host = %subject, line, "cert");
                 for asker in issuing.askers.get(subject).into_iter().flatten() {
                     asker.progress(line);
                 }
             }
-            Some(Work::Trial) if self.is_tried(job) => self.on_trial_step(line),
+            Some(Work::Trial) if tried => self.on_trial_step(line),
             _ => {}
         }
     }
@@ -185,15 +188,12 @@ impl House {
         };
         let (not_after, issuer) = (facts.not_after, held.read.issuer.clone());
         let before = issuing.held.insert(subject.clone(), held);
-        let ended = issuing.papers.keep_order(&subject, None);
+        issuing.papers.end_well(&subject);
         for asker in issuing.askers.remove(&subject).unwrap_or_default() {
             let message = format!("{subject} has a new certificate by {issuer}, valid until {not_after}");
             issuing.served.push((asker, message));
         }
         self.uncertified = true;
-        if let Err(error) = ended {
-            self.say_unwritten(&error);
-        }
         let event = if before.is_some() { "renewed" } else { "issued" };
         let tenant = self.tenant_with(&subject).map(ToString::to_string);
         tracing::info!(tenant, host = %subject, event, %not_after, issuer, "cert");
@@ -245,7 +245,7 @@ impl House {
         reason: &str,
         next: Option<Timestamp>,
     ) {
-        let next = next.map(|at| at.to_string());
+        let next = next.map(|at| format!("{at:.0}"));
         let Some(subject) = subject else {
             return match event {
                 "clock" => tracing::warn!(reason, next, "clock"),

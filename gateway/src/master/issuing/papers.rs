@@ -31,6 +31,9 @@ pub(super) struct Paper {
     order: Option<Placed>,
     /// Challenge records that are written, or may be.
     records: BTreeSet<Record>,
+    /// The directory that has issued the certificate that is there; `None`: it is not known.
+    #[serde(default)]
+    issued: Option<String>,
 }
 
 /// An order under way.
@@ -137,6 +140,22 @@ impl Papers {
         self.change(subject, |paper| paper.order = order)
     }
 
+    /// The order under way brought the certificate that is there. In memory only: what the machine remembers of it is kept next,
+    /// and a crash must not come between the two.
+    pub(super) fn end_well(&mut self, subject: &Subject) {
+        if let Some(paper) = self.subjects.get_mut(subject)
+            && let Some(order) = paper.order.take()
+        {
+            paper.issued = Some(order.directory);
+        }
+    }
+
+    /// Whether its certificate is known to be of another directory than this one.
+    pub(super) fn is_of_another(&self, subject: &Subject, directory: &str) -> bool {
+        let issued = self.subjects.get(subject).and_then(|paper| paper.issued.as_deref());
+        issued.is_some_and(|issued| issued != directory)
+    }
+
     /// Notes a challenge record before it is written, or that it is gone. `None`: of a certificate that is thrown away.
     ///
     /// # Errors
@@ -188,7 +207,7 @@ impl Papers {
             None => {
                 if self.accounts.remove(directory).is_some() {
                     let aside = sys::files::put_aside(&path, jiff::Timestamp::now().as_second())?;
-                    tracing::error!(directory, aside = %aside.display(), "the account is none any more: put aside");
+                    tracing::error!(directory, aside = %aside.display(), "the authority has ended our account: its file is put aside");
                 }
             }
         }
@@ -197,7 +216,8 @@ impl Papers {
 
     /// Changes a subject's paper, in memory and on disk; nothing is written when nothing changed.
     fn change(&mut self, subject: &Subject, change: impl FnOnce(&mut Paper)) -> std::io::Result<()> {
-        let empty = || Paper { subject: subject.clone(), memory: None, order: None, records: BTreeSet::new() };
+        let empty =
+            || Paper { subject: subject.clone(), memory: None, order: None, records: BTreeSet::new(), issued: None };
         let paper = self.subjects.entry(subject.clone()).or_insert_with(empty);
         change(paper);
         let path = self.folder.join(file_name(subject));
@@ -282,6 +302,22 @@ mod tests {
         assert_eq!(papers.account("https://other/dir"), None);
         let names = std::fs::read_dir(&folder).unwrap().map(|at| at.unwrap().file_name().into_string().unwrap());
         assert_eq!(names.filter(|name| name.contains(".bad-")).count(), 1, "the account that was none any more");
+    }
+
+    #[test]
+    fn who_has_issued_is_known_in_the_next_life() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("acme");
+        let (mut papers, _) = Papers::open(folder.clone()).unwrap();
+        let one = subject("a.example");
+        papers.keep_order(&one, Some(order())).unwrap();
+        assert!(!papers.is_of_another(&one, "https://other/dir"), "nothing was issued");
+        papers.end_well(&one);
+        assert!(Papers::open(folder.clone()).unwrap().0.is_placed(&one), "a crash comes before both or after both");
+        papers.keep_memory(&one, Some(Memory::default())).unwrap();
+        let (papers, _) = Papers::open(folder).unwrap();
+        assert!(!papers.is_placed(&one));
+        assert!(papers.is_of_another(&one, "https://other/dir") && !papers.is_of_another(&one, "https://ca/dir"));
     }
 
     #[test]

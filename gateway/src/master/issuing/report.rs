@@ -41,7 +41,7 @@ impl House {
         let now = Timestamp::now();
         let entry = |host: &Host| {
             let subject = Subject::of(host, &self.gateway.zone);
-            let view = issuing.machine.view(&subject, now).filter(|_| matches!(subject, Subject::Domain(_)))?;
+            let view = issuing.view(&subject, now).filter(|_| matches!(subject, Subject::Domain(_)))?;
             let held = issuing.held.get(&subject);
             Some(DomainEntry {
                 host: host.to_string(),
@@ -93,10 +93,22 @@ pub(in crate::master) fn missing(domains: &[DomainEntry]) -> impl Iterator<Item 
 }
 
 impl Issuing {
+    /// What the machine says of it, and the role of the order under way.
+    fn view(&self, subject: &Subject, now: Timestamp) -> Option<View> {
+        let mut view = self.machine.view(subject, now)?;
+        if view.state == State::Waiting && self.settings.is_none() {
+            view.reason = "no authority can be asked: `landlord status` says what is missing".to_owned();
+        } else if view.state == State::Ordering && view.reason.is_empty() {
+            view.reason = self.jobs.last_step(subject).unwrap_or_default().to_owned();
+        }
+        Some(view)
+    }
+
     fn entry(&self, subject: &Subject, tenant: Option<String>, now: Timestamp) -> Option<CertificateEntry> {
-        let view: View = self.machine.view(subject, now)?;
+        let view = self.view(subject, now)?;
         let read = self.held.get(subject).map(|held| &held.read);
-        let time = |at: Timestamp| at.to_string();
+        // To the second, as everything about certificates is.
+        let time = |at: Timestamp| format!("{at:.0}");
         Some(CertificateEntry {
             name: subject.to_string(),
             names: subject.names(),

@@ -6,7 +6,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::secrets;
 use crate::{
-    machine::{issuance::Event, worker::Event as Fact},
+    machine::{
+        issuance::Event,
+        worker::{Event as Fact, Phase},
+    },
     master::{event, house::House, roles::Post},
     sys,
     wire::{FromAcme, PROTOCOL, ToAcme},
@@ -39,6 +42,12 @@ impl House {
         let Some(issuing) = &mut self.issuing else { return };
         issuing.role.child = None;
         issuing.role.hang_up(&mut self.vault);
+        self.leave_acme();
+    }
+
+    /// It ends, or has: all that it was at is another one's.
+    pub(in crate::master) fn leave_acme(&mut self) {
+        let Some(issuing) = &mut self.issuing else { return };
         issuing.ready = false;
         issuing.jobs.forget();
         issuing.board.clear();
@@ -50,7 +59,11 @@ impl House {
 
     /// A fact that the role tells.
     pub(in crate::master) fn on_acme(&mut self, attempt: u32, fact: FromAcme, fds: Vec<OwnedFd>) {
-        let current = self.issuing.as_ref().is_some_and(|it| it.role.worker.view().attempt == attempt);
+        // One that was told to end may have said something before: what it was told does not hold any more.
+        let current = self.issuing.as_ref().is_some_and(|it| {
+            let phase = it.role.worker.phase();
+            it.role.worker.view().attempt == attempt && matches!(phase, Phase::Starting | Phase::Running)
+        });
         if !current || self.farewell.has_begun() {
             return;
         }

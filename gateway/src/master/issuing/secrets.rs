@@ -69,7 +69,13 @@ fn secret(what: &str, file: &SecretFile, credentials: Option<&Path>) -> Result<S
             (path.clone(), sys::files::read_regular(&path, SECRET_BYTES).map_err(|e| unread(what, &path, &e))?)
         }
         None => {
-            let bytes = sys::files::read_private(&file.path, SECRET_BYTES).map_err(|e| unread(what, &file.path, &e))?;
+            let read = sys::files::read_guarded(&file.path, SECRET_BYTES);
+            let (bytes, mode) = read.map_err(|e| unread(what, &file.path, &e))?;
+            // A padlock that is missing would hurt more than this does, and it has been read by now.
+            if mode & 0o077 != 0 {
+                let file = file.path.display();
+                tracing::warn!(%file, "a secret that others on this machine may read: chmod 600 {file}");
+            }
             (file.path.clone(), bytes)
         }
     };
@@ -89,7 +95,7 @@ fn root(path: &Path) -> Result<String, String> {
 
 fn unread(what: &str, path: &Path, error: &ReadError) -> String {
     let hint = match error {
-        ReadError::NotPrivate { .. } => ": a secret is for root's eyes only (chown root, chmod 600)",
+        ReadError::NotPrivate { .. } => ": a secret is for its owner's eyes only (chown root, chmod 600)",
         _ => "",
     };
     format!("{what}: {}: {error}{hint}", path.display())
@@ -114,7 +120,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let good = file(temp.path(), "tsig.key", " c2VjcmV0\n", 0o600);
         assert_eq!(secret("[dns] key_file", &good, None).unwrap(), "c2VjcmV0");
-        let open = file(temp.path(), "open.key", "c2VjcmV0", 0o644);
+        let readable = file(temp.path(), "readable.key", "c2VjcmV0", 0o644);
+        assert_eq!(secret("[dns] key_file", &readable, None).unwrap(), "c2VjcmV0", "with a warning");
+        let open = file(temp.path(), "open.key", "c2VjcmV0", 0o620);
         let error = secret("[dns] key_file", &open, None).unwrap_err();
         assert!(error.contains("open.key") && error.contains("chmod 600"), "{error}");
         let empty = file(temp.path(), "empty.key", "\n", 0o600);

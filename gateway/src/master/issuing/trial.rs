@@ -69,6 +69,11 @@ impl House {
             let reason = notice.map_or("the acme role is being started: try again in a moment", String::as_str);
             return replies.done(false, reason);
         }
+        if directory.as_deref() == Some(Acme::PRODUCTION) {
+            let reason = "what Let's Encrypt issues counts, also when it is thrown away, and renewals would be refused for a \
+                          week: a check asks its staging environment";
+            return replies.done(false, reason);
+        }
         if subjects.is_empty() {
             subjects.extend(issuing.wanted.iter().cloned());
         }

@@ -28,7 +28,7 @@ use crate::{
 fn dns(net: &Net, timeout: Duration) -> Dns {
     Dns {
         resolver: Resolver::new(vec![net.at(1)]),
-        writer: Some(Writer::new("rfc2136", &rfc2136(net.at(1), "landlord", SECRET)).unwrap()),
+        writer: Some(Writer::new("rfc2136", &rfc2136(net.at(1), "landlord", SECRET))),
         everywhere: Everywhere::new(Vec::new(), timeout).with_servers_at(net.map()),
         zone: "apps.example.test".parse().unwrap(),
         directory: crate::model::Acme::PRODUCTION.to_owned(),

@@ -56,6 +56,17 @@ async fn what_it_says_last_is_the_reason() {
 }
 
 #[tokio::test]
+async fn what_this_role_ignores_it_does_not() {
+    use crate::sys::signals::{Signal, ignore};
+    // The role ignores others, which a test must not.
+    ignore(&[Signal::SIGUSR2]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let record = record("_acme-challenge.x.test.", "value");
+    let why = program(folder.path(), "kill -USR2 $$", "60s").present(&record).await.unwrap_err().to_string();
+    assert!(why.contains("signal: 12"), "{why}");
+}
+
+#[tokio::test]
 async fn one_that_hangs_is_killed_with_all_that_it_started() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("alive");

@@ -183,20 +183,25 @@ async fn what_a_primary_refuses_is_said_with_what_to_do() {
     let mut dns = dns(&net, LONG);
     let other = "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgMTI=";
     for (key_name, key) in [("landlord", other), ("nobody", SECRET)] {
-        dns.writer = Some(Writer::new("rfc2136", &rfc2136(net.at(1), key_name, key)).unwrap());
+        dns.writer = Some(Writer::new("rfc2136", &rfc2136(net.at(1), key_name, key)));
         let why = dns.present(&record(OWNER, "value")).await.unwrap_err().to_string();
         assert!(why.starts_with("rfc2136 did not write the TXT record _acme-challenge.apps.example.test: "), "{why}");
         assert!(why.contains("the server does not know the key") && why.contains("key_name, key_file"), "{why}");
     }
     // A key that it knows, and that may nothing.
-    dns.writer = Some(Writer::new("rfc2136", &rfc2136(net.at(1), "elsewhere", SECRET)).unwrap());
+    dns.writer = Some(Writer::new("rfc2136", &rfc2136(net.at(1), "elsewhere", SECRET)));
     let why = dns.present(&record(OWNER, "value")).await.unwrap_err().to_string();
     assert!(why.contains("update-policy"), "{why}");
     assert!(texts(net.at(1), OWNER).await.is_empty());
     // Nobody there.
-    dns.writer = Some(Writer::new("rfc2136", &rfc2136(net.at(9), "landlord", SECRET)).unwrap());
+    dns.writer = Some(Writer::new("rfc2136", &rfc2136(net.at(9), "landlord", SECRET)));
     let why = dns.remove(&record(OWNER, "value")).await.unwrap_err().to_string();
     assert!(why.contains("did not remove") && why.contains("cannot be reached"), "{why}");
+    // A file with more than the secret in it: said where it is to be used, and nowhere else.
+    dns.writer = Some(Writer::new("rfc2136", &rfc2136(net.at(1), "landlord", "key \"landlord\" { secret")));
+    let unusable = dns.present(&record(OWNER, "value")).await.unwrap_err();
+    assert!(unusable.to_string().contains("key_file must have the key's secret alone"), "{unusable}");
+    assert_eq!(dns.locate("apps.example.test").await, Err(unusable), "before anything is noted");
     dns.writer = None;
     assert!(matches!(dns.present(&record(OWNER, "value")).await, Err(DnsError::NoProvider(_))));
 }
