@@ -115,8 +115,8 @@ fn it_serves_when_installed_and_keeps_all_data_until_somebody_says_otherwise() {
     let unit = |name| house.machine.property("landlord", name);
     assert_eq!((unit("ActiveState").as_str(), unit("UnitFileState").as_str()), ("active", "enabled"));
     assert_eq!(unit("Type"), "notify-reload", "where systemd knows it");
-    let names = house.machine.shell("getent passwd 69998 69999 | cut -d: -f1,3").expect(0).stdout;
-    assert_eq!(names, "landlord-proxy:69998\nlandlord-log:69999\n");
+    let names = house.machine.shell("getent passwd 69997 69998 69999 | cut -d: -f1,3").expect(0).stdout;
+    assert_eq!(names, "landlord-acme:69997\nlandlord-proxy:69998\nlandlord-log:69999\n");
     house.machine.write("/etc/landlord/tenants.d/acme.toml", "");
     house.wait_running("acme");
     let answer = house.visit("/healthz");

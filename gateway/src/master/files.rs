@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{certificates::Certificates, house::House, records::Record, seat::Seat};
+use super::{certificates::Certificates, house::House, records::Record, roles::RoleKind, seat::Seat};
 use crate::{
     config::{self, tenants::FolderError},
     machine::reconcile::{Fleet, FleetEntry, Plan, Step, reconcile},
@@ -293,7 +293,7 @@ impl House {
         }
         if uid.is_none() {
             let taken: BTreeSet<u32> = self.records.all().values().filter_map(|record| record.uid).collect();
-            let free = (range.first..=range.last).find(|uid| !taken.contains(uid));
+            let free = (range.first..=range.last).find(|uid| !taken.contains(uid) && !RoleKind::UIDS.contains(uid));
             let full = || format!("{name} gets no uid: all of [users] {}-{} are taken", range.first, range.last);
             *uid = Some(free.ok_or_else(full)?);
         }

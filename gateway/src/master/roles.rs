@@ -41,7 +41,10 @@ impl RoleKind {
         }
     }
 
-    /// Uid and gid of the role where landlord is root: outside systemd's and subuid's ranges, and outside `[users]`.
+    /// No tenant is ever one of these, whatever `[users]` says.
+    pub(super) const UIDS: std::ops::RangeInclusive<u32> = 69_997..=69_999;
+
+    /// Uid and gid of the role where landlord is root: outside systemd's and subuid's ranges.
     /// `None`: landlord is not root, and everybody is whoever started it.
     pub(super) fn identity(self) -> Option<(u32, u32)> {
         sys::identity::is_root().then_some(match self {
