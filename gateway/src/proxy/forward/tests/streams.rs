@@ -149,7 +149,8 @@ fn too_large_is_413_by_length_at_once_and_while_streaming() {
         };
         let (response, seen) = tokio::join!(asked, worker);
         assert_eq!(response.status(), 413);
-        assert!(!seen.contains("90a") && !seen.contains("\r\n0\r\n"), "never a whole request: {seen:?}");
+        // The last chunk, and not a request's identifier that happens to have its letters.
+        assert!(!seen.contains("\r\n90a") && !seen.contains("\r\n0\r\n"), "never a whole request: {seen:?}");
     });
 }
 
