@@ -10,9 +10,10 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
+use http::HeaderValue;
 use tokio::sync::{Notify, watch};
 
-use super::forward::{gate::Gate, hold::Held};
+use super::forward::{gate::Gate, headers::strict_transport_security, hold::Held};
 use crate::model::{self, BackendAddress, BackendRoute, GenerationId, Host};
 
 /// One generation of a tenant, as requests reach it. Shared by every table that names it.
@@ -45,8 +46,8 @@ pub struct Tenant {
     pub held: Arc<Held>,
     /// Bytes of one request body; more is 413.
     pub body: Option<u64>,
-    /// `max-age` of `Strict-Transport-Security`, seconds; `None`: what its worker says.
-    pub hsts: Option<u64>,
+    /// What `Strict-Transport-Security` says, made once; `None`: what its worker says.
+    pub hsts: Option<HeaderValue>,
 }
 
 /// What to do with the requests of a tenant.
@@ -73,6 +74,8 @@ pub struct Table {
     /// Which.
     pub epoch: u64,
     hosts: HashMap<Host, u32>,
+    /// Whether any tenant has HSTS: where none has, no answer looks for it.
+    hsts: bool,
     tenants: Vec<Tenant>,
     backends: HashMap<GenerationId, (Arc<Backend>, BackendRoute)>,
 }
@@ -81,6 +84,11 @@ impl Table {
     /// Whose host this is.
     pub fn tenant(&self, host: &Host) -> Option<&Tenant> {
         self.hosts.get(host).and_then(|&index| self.tenants.get(index as usize))
+    }
+
+    /// What `Strict-Transport-Security` says on this host.
+    pub fn hsts(&self, host: &Host) -> Option<HeaderValue> {
+        if self.hsts { self.tenant(host)?.hsts.clone() } else { None }
     }
 
     /// Every generation it names, with what the master said of it.
@@ -146,6 +154,7 @@ impl Table {
                 // No two tenants share a host; if a table should say so all the same, the first keeps it.
                 table.hosts.entry(host).or_insert(index);
             }
+            table.hsts |= tenant.hsts.is_some();
             table.tenants.push(Tenant {
                 name,
                 company: Arc::from(tenant.company),
@@ -154,7 +163,7 @@ impl Table {
                 hold_timeout: tenant.hold_timeout,
                 held,
                 body: tenant.body,
-                hsts: tenant.hsts.map(|age| age.as_secs()),
+                hsts: tenant.hsts.map(strict_transport_security),
             });
         }
         table

@@ -250,10 +250,9 @@ impl Core {
         {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let hsts = self.reader.with(|table| table.tenant(&connection.sni)?.hsts);
+        let hsts = self.reader.with(|table| table.hsts(&connection.sni));
         // What was asked of another host than the connection's is answered in nobody's name.
-        if let Some(max_age) = hsts.filter(|_| response.status() != StatusCode::MISDIRECTED_REQUEST) {
-            let value = headers::strict_transport_security(max_age);
+        if let Some(value) = hsts.filter(|_| response.status() != StatusCode::MISDIRECTED_REQUEST) {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
         }
     }

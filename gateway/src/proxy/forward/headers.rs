@@ -5,6 +5,7 @@
 use std::{
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use http::{
@@ -106,8 +107,8 @@ pub(crate) fn response(worker: &HeaderMap, request_id: &HeaderValue, websocket: 
 
 /// For so many seconds browsers come by https only (RFC 6797 section 6.1.1). Never for subdomains: other companies have
 /// those.
-pub(crate) fn strict_transport_security(max_age: u64) -> HeaderValue {
-    text(|t| write!(t, "max-age={max_age}"))
+pub(crate) fn strict_transport_security(max_age: Duration) -> HeaderValue {
+    text(|t| write!(t, "max-age={}", max_age.as_secs()))
 }
 
 /// Trailers without the names that no trailer may have (RFC 9110 §6.5.1), and without those that we vouch for.
