@@ -29,10 +29,7 @@ use std::{
 use tokio::task::LocalSet;
 
 use crate::{
-    sys::{
-        identity, memfd, process,
-        signals::{self, Signal},
-    },
+    sys::{identity, memfd},
     wire::{AcmeSettings, FromAcme, Link, LinkError, PROTOCOL, ToAcme},
 };
 use desk::Desk;
@@ -48,24 +45,13 @@ const NOTHING: &[BorrowedFd<'_>] = &[];
 /// Works until the master closes the link; as `identity` (uid, gid), if one is given. Call it before any other thread is
 /// started.
 pub fn main(link: OwnedFd, identity: Option<(u32, u32)>) -> ExitCode {
-    match settle_in(identity).and_then(|()| run(link, Dns::new)) {
+    // A signal that ended it would leave challenge records behind.
+    match identity::settle_in(identity).and_then(|()| run(link, Dns::new)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the acme role ends");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// The master alone ends this role, by closing the link: a signal meant for all of a terminal or a service would leave
-/// challenge records behind. No core dumps: account keys and DNS credentials are in this memory.
-fn settle_in(identity: Option<(u32, u32)>) -> io::Result<()> {
-    signals::ignore(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGPIPE])?;
-    process::raise_nofile_limit()?;
-    identity::set_limits(identity::Limits::default())?;
-    match identity {
-        Some((uid, gid)) => identity::drop_to(uid, gid),
-        None => identity::no_new_privs(),
     }
 }
 

@@ -22,12 +22,7 @@ use std::{
 use tokio::{sync::mpsc, task::LocalSet};
 
 use crate::{
-    sys::{
-        identity,
-        journal::Writer,
-        process,
-        signals::{self, Signal},
-    },
+    sys::{identity, journal::Writer},
     wire::{FromLog, Link, LinkError, PROTOCOL, ToLog},
 };
 use file::Bounds;
@@ -39,24 +34,13 @@ type MasterLink = Link<FromLog, ToLog>;
 /// Reads and writes until the master closes the link; as `identity` (uid, gid), if one is given; to the journal too, if it is
 /// `journaled`.
 pub fn main(link: OwnedFd, identity: Option<(u32, u32)>, journaled: bool) -> ExitCode {
-    match settle_in(identity).and_then(|()| run(link, journaled)) {
+    // A signal that ended it would lose the workers' last words.
+    match identity::settle_in(identity).and_then(|()| run(link, journaled)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the log role ends");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// The master alone ends this role, by closing the link: a signal meant for all of a terminal or a service would lose the
-/// workers' last words.
-fn settle_in(identity: Option<(u32, u32)>) -> io::Result<()> {
-    signals::ignore(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGPIPE])?;
-    process::raise_nofile_limit()?;
-    identity::set_limits(identity::Limits::default())?;
-    match identity {
-        Some((uid, gid)) => identity::drop_to(uid, gid),
-        None => identity::no_new_privs(),
     }
 }
 

@@ -10,6 +10,11 @@ use nix::{
     unistd::{self, Gid, Uid},
 };
 
+use super::{
+    process,
+    signals::{self, Signal},
+};
+
 /// What a process may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -55,6 +60,19 @@ pub fn drop_to(uid: u32, gid: u32) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a role does before it looks at anything, where its master alone ends it, by closing its link: a signal meant for all of
+/// a terminal or a service is not its affair. As `identity` (uid, gid), if one is given; no core dumps, for what it keeps in
+/// memory is nobody's. For a process with one thread. On an error the process must end.
+pub fn settle_in(identity: Option<(u32, u32)>) -> io::Result<()> {
+    signals::ignore(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGPIPE])?;
+    process::raise_nofile_limit()?;
+    set_limits(Limits::default())?;
+    match identity {
+        Some((uid, gid)) => drop_to(uid, gid),
+        None => no_new_privs(),
+    }
 }
 
 /// No program that we execute gains privileges, set-uid or not.
