@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     config::duration,
-    wire::{CertificateState, DomainEntry, Draining, Status, StatusEntry, TenantState},
+    model::CertificateState,
+    wire::{DomainEntry, Draining, Status, StatusEntry, TenantState},
 };
 
 const HEADINGS: [&str; 10] = ["NAME", "STATE", "URL", "APP", "ENV", "PORT", "PID", "UPTIME", "RESTARTS", "REASON"];

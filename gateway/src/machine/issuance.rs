@@ -31,7 +31,7 @@ use subject::{Entry, Rank};
 
 pub use memory::{LastError, Ledger, Memory, Wait, Window};
 pub use span::WRITTEN;
-pub use view::{State, View};
+pub use view::View;
 
 /// What is known of a certificate that is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -67,3 +67,21 @@ pub struct RenewalAnswer {
     /// Ask again after this long.
     pub retry_after: Duration,
 }
+
+/// What a certificate is at, as `landlord certs` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateState {
+    /// A DNS record is not as it must be; the authority is not asked before.
+    Dns,
+    /// It is to be ordered, and waits: for its turn, for the authority, or for the next try.
+    Waiting,
+    /// Being ordered for the first time.
+    Ordering,
+    /// Served. (It may be renewed meanwhile.)
+    Valid,
+    /// Served, and it ends soon and could not be renewed.
+    Expiring,
+    /// Not there, and the last try brought nothing.
+    Failed,
+}

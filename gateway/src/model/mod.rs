@@ -17,7 +17,7 @@ pub use certificate::{Acme, Challenge, Dns, DnsSetting, ExternalAccount, SecretF
 pub use dns_provider::{DNS_PROVIDERS, DnsField, DnsProvider, DnsValue, dns_provider};
 pub use gateway::{Gateway, HttpLimits, Listeners, PortRange, TlsProvider, UserRange};
 pub use host::{Authority, Host, HostError};
-pub use issuance::{Failure, FailureKind, Finding, RenewalAnswer};
+pub use issuance::{CertificateState, Failure, FailureKind, Finding, RenewalAnswer};
 pub use name::{AppName, NameError, TenantName};
 pub use route::{
     BackendAddress, BackendRoute, Certificate, CertificateSet, GenerationId, Probe, ProbeOutcome, RouteTable, Serving,

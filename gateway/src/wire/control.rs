@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Rejection, TenantName};
+use crate::model::{CertificateState, Rejection, TenantName};
 
 /// CLI → master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,24 +205,6 @@ pub struct DomainEntry {
     pub reason: String,
     /// The served certificate's end: RFC 3339, UTC.
     pub not_after: Option<String>,
-}
-
-/// What a certificate is at, as `landlord certs` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CertificateState {
-    /// A DNS record is not as it must be; the authority is not asked before.
-    Dns,
-    /// It is to be ordered, and waits: for its turn, for the authority, or for the next try.
-    Waiting,
-    /// Being ordered for the first time.
-    Ordering,
-    /// Served. (It may be renewed meanwhile.)
-    Valid,
-    /// Served, and it ends soon and could not be renewed.
-    Expiring,
-    /// Not there, and the last try brought nothing.
-    Failed,
 }
 
 /// Where a certificate is from.

@@ -11,8 +11,8 @@ mod proxy;
 
 pub use acme::{AcmeSettings, Answers, FromAcme, HttpAnswer, Issued, JobId, Keepsake, OrderPlan, Record, ToAcme};
 pub use control::{
-    CertificateEntry, CertificateSource, CertificateState, ControlReply, ControlRequest, DomainEntry, Draining,
-    Outcome, Started, Status, StatusEntry, TenantState,
+    CertificateEntry, CertificateSource, ControlReply, ControlRequest, DomainEntry, Draining, Outcome, Started, Status,
+    StatusEntry, TenantState,
 };
 pub use exec::Plan;
 pub use link::{Link, LinkError};

@@ -8,7 +8,7 @@ use super::super::{
     out::harmless,
     paint::{Paint, paint},
 };
-use crate::wire::{CertificateEntry, CertificateState};
+use crate::{model::CertificateState, wire::CertificateEntry};
 
 const HEADINGS: [&str; 5] = ["NAME", "STATE", "ISSUER", "EXPIRES", "NEXT RENEWAL"];
 const STATE: usize = 1;

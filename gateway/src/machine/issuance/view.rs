@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 
 use super::{Issuance, subject::Place};
-use crate::model::{Finding, Subject};
+use crate::model::{CertificateState, Finding, Subject};
 
 /// What is told of one subject; see [`super::Issuance::view`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// In one word.
-    pub state: State,
+    pub state: CertificateState,
     /// A sentence that a person can act on; empty when there is nothing to say.
     pub reason: String,
     /// When it is to be renewed.
@@ -24,23 +24,6 @@ pub struct View {
     pub failures: u32,
     /// It ends within 14 days, or a sixth of its life if that is less (or has ended), and cannot be renewed so far.
     pub alarm: bool,
-}
-
-/// What a certificate is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// A DNS record is not as it must be; the authority is not asked before.
-    Dns,
-    /// It is to be ordered, and waits: for its turn, for the authority, or for the next try.
-    Waiting,
-    /// Being ordered for the first time.
-    Ordering,
-    /// Served. (It may be renewed meanwhile.)
-    Valid,
-    /// Served, and it ends soon and could not be renewed.
-    Expiring,
-    /// Not there, and the last try brought nothing.
-    Failed,
 }
 
 impl Issuance {
@@ -61,12 +44,12 @@ impl Issuance {
         let alarm = self.alarm(id, now);
         let failed = entry.memory.failures > 0;
         let state = match valid {
-            Some(_) if alarm => State::Expiring,
-            Some(_) => State::Valid,
-            None if entry.order.is_some() => State::Ordering,
-            None if missing.is_some() => State::Dns,
-            None if failed => State::Failed,
-            None => State::Waiting,
+            Some(_) if alarm => CertificateState::Expiring,
+            Some(_) => CertificateState::Valid,
+            None if entry.order.is_some() => CertificateState::Ordering,
+            None if missing.is_some() => CertificateState::Dns,
+            None if failed => CertificateState::Failed,
+            None => CertificateState::Waiting,
         };
         let error = entry.memory.last_error.as_ref();
         Some(View {

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Certificates, folder::Shown, x509::Read};
 use crate::{
-    model::{Host, TenantName},
-    wire::{CertificateEntry, CertificateSource, CertificateState, DomainEntry},
+    model::{CertificateState, Host, TenantName},
+    wire::{CertificateEntry, CertificateSource, DomainEntry},
 };
 
 /// One that ends within this, or within a sixth of its life if that is less, is renewed too late.

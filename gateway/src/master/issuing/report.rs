@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use super::Issuing;
 use crate::{
-    machine::issuance::{State, View},
+    machine::issuance::View,
     master::{house::House, seat::Seat},
-    model::{Host, Subject, TenantName},
-    wire::{CertificateEntry, CertificateSource, CertificateState, DomainEntry},
+    model::{CertificateState, Host, Subject, TenantName},
+    wire::{CertificateEntry, CertificateSource, DomainEntry},
 };
 
 /// More alarms than this are told as a number.
@@ -45,7 +45,7 @@ impl House {
             let held = issuing.held.get(&subject);
             Some(DomainEntry {
                 host: host.to_string(),
-                state: state(view.state),
+                state: view.state,
                 reason: view.reason,
                 not_after: held.map(|held| held.read.not_after.to_string()),
             })
@@ -96,9 +96,9 @@ impl Issuing {
     /// What the machine says of it, and the role of the order under way.
     fn view(&self, subject: &Subject, now: Timestamp) -> Option<View> {
         let mut view = self.machine.view(subject, now)?;
-        if view.state == State::Waiting && self.settings.is_none() {
+        if view.state == CertificateState::Waiting && self.settings.is_none() {
             view.reason = "no authority can be asked: `landlord status` says what is missing".to_owned();
-        } else if view.state == State::Ordering && view.reason.is_empty() {
+        } else if view.state == CertificateState::Ordering && view.reason.is_empty() {
             view.reason = self.jobs.last_step(subject).unwrap_or_default().to_owned();
         }
         Some(view)
@@ -114,7 +114,7 @@ impl Issuing {
             names: subject.names(),
             tenant,
             source: CertificateSource::Acme,
-            state: state(view.state),
+            state: view.state,
             reason: view.reason,
             issuer: read.map(|read| read.issuer.clone()),
             serial: read.map(|read| read.serial.clone()),
@@ -128,17 +128,6 @@ impl Issuing {
             expires_in_s: read.map(|read| read.not_after.duration_since(now).as_secs()),
             alarm: view.alarm,
         })
-    }
-}
-
-fn state(state: State) -> CertificateState {
-    match state {
-        State::Dns => CertificateState::Dns,
-        State::Waiting => CertificateState::Waiting,
-        State::Ordering => CertificateState::Ordering,
-        State::Valid => CertificateState::Valid,
-        State::Expiring => CertificateState::Expiring,
-        State::Failed => CertificateState::Failed,
     }
 }
 

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{at, domain, facts, failure};
 use crate::{
     machine::issuance::{
-        Action, Event, Facts, Issuance, State,
+        Action, Event, Facts, Issuance,
         span::{DAY, later},
     },
-    model::{Failure, FailureKind as Kind, Finding, RenewalAnswer},
+    model::{CertificateState, Failure, FailureKind as Kind, Finding, RenewalAnswer},
 };
 
 /// A machine whose one order has failed.
@@ -19,7 +19,7 @@ fn after(failure: Failure) -> Issuance {
     assert!(machine.on(Event::RoleReady, at(0)).contains(&Action::Look(subject.clone())));
     let actions = machine.on(Event::Looked(subject.clone(), Finding::Ready(None)), at(0));
     assert!(actions.iter().any(|action| matches!(action, Action::Order { rotation: 0, replaces: None, .. })));
-    assert_eq!(machine.view(&subject, at(0)).unwrap().state, State::Ordering);
+    assert_eq!(machine.view(&subject, at(0)).unwrap().state, CertificateState::Ordering);
     machine.on(Event::Failed(subject, failure), at(0));
     machine
 }
@@ -40,7 +40,7 @@ fn each_kind_has_its_wait_and_the_authority_the_last_word() {
     for (kind, shortest, longest) in table {
         let view = after(failure(kind)).view(&domain("www.example.org"), at(0)).unwrap();
         assert!(view.next_try >= Some(at(shortest)) && view.next_try <= Some(at(longest)), "{kind:?}: {view:?}");
-        assert_eq!((view.state, view.failures), (State::Failed, 1), "{kind:?}");
+        assert_eq!((view.state, view.failures), (CertificateState::Failed, 1), "{kind:?}");
         let told = Failure { retry_after: Some(Duration::from_secs(172_800)), ..failure(kind) };
         let view = after(told).view(&domain("www.example.org"), at(0)).unwrap();
         assert!(view.next_try >= Some(at(172_800)) && view.next_try <= Some(at(172_802)), "{kind:?}: {view:?}");

@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 use super::{authority::Authority, domain, world::World, zone};
 use crate::{
     machine::issuance::{
-        Event, State,
+        Event,
         span::{DAY, HOUR, MINUTE, SECOND, WEEK},
     },
-    model::Subject,
+    model::{CertificateState, Subject},
 };
 
 const LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -135,7 +135,7 @@ fn a_week_of_broken_dns_asks_the_authority_nothing_and_ends_by_itself() {
         world.missing = domains(150).collect();
         world.run(WEEK);
         assert_eq!(world.authority.orders.len(), 0);
-        assert_eq!(world.machine.view(&domain("www.company7.com"), world.now).unwrap().state, State::Dns);
+        assert_eq!(world.machine.view(&domain("www.company7.com"), world.now).unwrap().state, CertificateState::Dns);
         world.missing.clear();
         world.run(MINUTE * 15);
         world.assert_whole();
