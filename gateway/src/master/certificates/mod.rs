@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{CertificateSet, Gateway, Host, TlsProvider};
 
-#[allow(dead_code, reason = "for whoever has certificates issued")]
 mod chest;
 mod choice;
 mod entries;
 mod folder;
 mod local;
 mod pem;
-#[allow(dead_code, reason = "for whoever has certificates issued")]
 mod sources;
 mod trust;
 mod x509;
