@@ -16,7 +16,7 @@ use landlord::{
         process::{Exit, Pidfd},
         spawn::{Program, Spawn, spawn},
     },
-    wire::Plan,
+    wire::{Job, Plan, ProcessLimits},
 };
 
 struct Said {
@@ -35,7 +35,11 @@ fn plan(dir: &Path, script: &str) -> Plan {
         extra: BTreeMap::from([pair("SECRET", "file"), pair("MODE", "file")]),
         dotenv: Some(dir.join(".env")),
         listen_fds: false,
+        job: Job::Exec,
         identity: None,
+        group: None,
+        limits: ProcessLimits::default(),
+        sandbox: None,
         report: 5,
         die_with_parent: true,
         path: "/usr/bin:/bin".into(),

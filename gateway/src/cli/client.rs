@@ -211,6 +211,7 @@ mod tests {
             version: "1".to_owned(),
             zone: "localhost".to_owned(),
             since: "2026-01-01T00:00:00Z".to_owned(),
+            walls: Vec::new(),
         };
         let status = Status { tenants: vec![], rejected: vec![], notices: vec!["x".repeat(100_000)], gateway: started };
         let content = serde_json::to_vec(&status).unwrap();

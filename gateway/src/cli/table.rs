@@ -210,6 +210,7 @@ mod tests {
                 version: String::new(),
                 zone: String::new(),
                 since: String::new(),
+                walls: Vec::new(),
             },
         }
     }

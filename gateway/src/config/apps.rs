@@ -6,9 +6,9 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     document::{Document, Table, Value, Wrong, nearest},
-    readers, sections,
+    readers, sandbox, sections,
 };
-use crate::model::{App, AppName, Deploy, Health, Listen};
+use crate::model::{App, AppName, Deploy, Health, Listen, Sandbox};
 
 /// What `${…}` may name in a command.
 const PLACEHOLDERS: [&str; 5] = ["PORT", "HOST", "TENANT", "TENANT_DIR", "APP_DIR"];
@@ -40,14 +40,16 @@ pub(super) fn bundled(name: AppName) -> App {
     }
 }
 
+/// What apps start from: `[defaults]`.
+#[derive(Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub(super) health: &'a Health,
+    pub(super) deploy: &'a Deploy,
+    pub(super) sandbox: &'a Sandbox,
+}
+
 /// Reads every table below `[apps]` into `apps`.
-pub(super) fn read(
-    mut tables: Table<'_, '_>,
-    apps: &mut BTreeMap<AppName, App>,
-    folder: &Path,
-    health: &Health,
-    deploy: &Deploy,
-) {
+pub(super) fn read(mut tables: Table<'_, '_>, apps: &mut BTreeMap<AppName, App>, folder: &Path, defaults: &Base<'_>) {
     let document: &Document<'_> = tables.document();
     for (key, value) in tables.rest() {
         let name = match key.get_ref().parse::<AppName>() {
@@ -59,7 +61,7 @@ pub(super) fn read(
         };
         if let Some(table) = tables.value_as_table(value) {
             let base = apps.remove(&name);
-            let app = App { name: name.clone(), ..app(table, key.span(), base, name.clone(), folder, health, deploy) };
+            let app = App { name: name.clone(), ..app(table, key.span(), base, name.clone(), folder, defaults) };
             apps.insert(name, app);
         }
     }
@@ -71,8 +73,7 @@ fn app(
     base: Option<App>,
     name: AppName,
     folder: &Path,
-    health: &Health,
-    deploy: &Deploy,
+    defaults: &Base<'_>,
 ) -> App {
     let document: &Document<'_> = table.document();
     let named = name.to_string();
@@ -105,7 +106,8 @@ fn app(
     }
     if let Some(value) = table.take("health") {
         if matches!(value.spanned.get_ref(), DeValue::Table(_)) {
-            let base = Health { path: app.health.clone().or_else(|| health.path.clone()), ..health.clone() };
+            let base =
+                Health { path: app.health.clone().or_else(|| defaults.health.path.clone()), ..defaults.health.clone() };
             if let Some(table) = table.value_as_table(value) {
                 let read = sections::health(table, &base);
                 app.health = read.path.clone();
@@ -116,11 +118,17 @@ fn app(
         }
     }
     if let Some(table) = table.table("deploy") {
-        app.deploy_defaults = Some(sections::deploy(table, deploy));
+        app.deploy_defaults = Some(sections::deploy(table, defaults.deploy));
     }
     let listens = [("inherit", Listen::Inherit), ("port", Listen::Port), ("unix", Listen::Unix)];
     if let Some(listen) = table.read("listen", readers::one_of(&listens)) {
         app.listen = listen;
+    }
+    if let Some(table) = table.table("sandbox") {
+        app.sandbox_defaults = Some(sandbox::sandbox(table, defaults.sandbox, folder));
+    }
+    if let Some(path) = table.read("sleep", readers::url_path) {
+        app.sleep = Some(path);
     }
     if let Some(table) = table.table("env") {
         app.env = sections::env(table);
@@ -207,5 +215,7 @@ fn blank(name: AppName) -> App {
         stop_timeout: Duration::from_secs(10),
         health_defaults: None,
         deploy_defaults: None,
+        sandbox_defaults: None,
+        sleep: None,
     }
 }

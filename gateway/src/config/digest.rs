@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::model::{Branding, Digest, Environment, Host, Listen, Tenant};
+use crate::model::{Branding, Digest, Environment, Host, Listen, Sandbox, Tenant};
 
 /// What a worker sees or is started with, and nothing else. The order of the fields is part of the digest.
 #[derive(Serialize)]
@@ -26,6 +26,9 @@ struct Seen<'a> {
     cpu: Option<u32>,
     processes: Option<u32>,
     url_host: Option<&'a Host>,
+    nice: u32,
+    user: &'a Option<String>,
+    sandbox: &'a Sandbox,
 }
 
 /// SHA-256 in hex. Health, deploy, sleep, other hosts and what only the proxy acts on are left out.
@@ -49,6 +52,9 @@ pub(super) fn of(tenant: &Tenant) -> Digest {
         cpu: tenant.limits.cpu,
         processes: tenant.limits.processes,
         url_host: tenant.canonical.as_ref().or(tenant.hosts.first()),
+        nice: tenant.limits.nice,
+        user: &tenant.user,
+        sandbox: &tenant.sandbox,
     };
     // Only a path that is no UTF-8 could fail, and all paths come from TOML; its debug text is as unique.
     let bytes = serde_json::to_vec(&seen).unwrap_or_else(|_| format!("{tenant:?}").into_bytes());
@@ -83,6 +89,10 @@ mod tests {
             "limits.memory = '1G'",
             "limits.cpu = 1",
             "limits.processes = 1",
+            "limits.nice = 1",
+            "user = 'x'",
+            "sandbox.read = ['/x']",
+            "sandbox.egress = ['443']",
             "domains = ['a.example.org']\ncanonical = 'a.example.org'",
         ] {
             assert_ne!(digest("", text), plain, "{text}");
@@ -110,7 +120,7 @@ mod tests {
             "# a comment",
             "domains = ['a.example.org']",
             "suspended = true",
-            "limits = { body = 1, held_requests = 1, requests_per_second = 1, concurrent_requests = 1 }",
+            "limits = { body = 1, held_requests = 1, requests_per_second = 1, concurrent_requests = 1, storage = '1G', cpu_weight = 1 }",
             "health = { path = '/x', interval = '9s' }",
             "deploy.strategy = 'hold'",
             "sleep.after = '5m'",

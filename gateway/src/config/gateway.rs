@@ -13,9 +13,9 @@ use super::{
     apps, bounds, certificates,
     document::{self, Document, Table, nearest},
     files::{self, Trust},
-    place, readers, sections, sockets,
+    limits, place, readers, sandbox, sections, sockets,
 };
-use crate::model::{App, AppName, Deploy, Gateway, Health, Host, Limits, Rejection, Sleep};
+use crate::model::{App, AppName, Deploy, Gateway, Health, Host, Limits, Rejection, Sandbox, Sleep};
 
 /// Where the file is looked for when nobody names one.
 pub const SYSTEM_FILE: &str = "/etc/landlord/landlord.toml";
@@ -82,16 +82,22 @@ impl Surroundings<'_> {
 
         let listen = sockets::listen(table.table("listen"), self.file.is_none() || zone == localhost());
         let ports = table.table("ports").map_or(sockets::PORTS, |table| sockets::ports(table, &listen));
-        let users = table.table("users").map(sockets::users);
+        let users = sockets::users(table);
         let certificates = certificates::read(table, &zone, &|path| self.absolute(path));
         let http = table.table("http").map(bounds::http).unwrap_or_default();
-        let defaults = table.table("defaults").map(Defaults::read).unwrap_or_default();
-        let Defaults { limits, health, deploy, sleep, hsts } = defaults;
+        let defaults = table.table("defaults").map(|table| Defaults::read(table, self.folder)).unwrap_or_default();
+        let max_running = table.read("max_running", readers::or_none(readers::count(1..=1_000_000))).flatten();
+        let Defaults { limits, health, deploy, sleep, sandbox, hsts } = defaults;
 
         let bundled = bundled_name();
         let mut all = BTreeMap::from([(bundled.clone(), apps::bundled(bundled.clone()))]);
         if let Some(tables) = table.table("apps") {
-            apps::read(tables, &mut all, self.folder, &health, &deploy);
+            apps::read(
+                tables,
+                &mut all,
+                self.folder,
+                &apps::Base { health: &health, deploy: &deploy, sandbox: &sandbox },
+            );
         }
         let app = match table.read_spanned("app", readers::app_name) {
             Some(app) => declared(app, &all, document),
@@ -117,6 +123,8 @@ impl Surroundings<'_> {
             health,
             deploy,
             sleep,
+            sandbox,
+            max_running,
             hsts,
             apps: all,
             log_file_bytes,
@@ -162,17 +170,21 @@ struct Defaults {
     health: Health,
     deploy: Deploy,
     sleep: Sleep,
+    sandbox: Sandbox,
     hsts: Option<Duration>,
 }
 
 impl Defaults {
-    fn read(mut table: Table<'_, '_>) -> Self {
+    fn read(mut table: Table<'_, '_>, folder: &Path) -> Self {
         let built_in = Self::default();
         let read = Self {
-            limits: table.table("limits").map_or(built_in.limits.clone(), |it| sections::limits(it, &built_in.limits)),
+            limits: table.table("limits").map_or(built_in.limits.clone(), |it| limits::limits(it, &built_in.limits)),
             health: table.table("health").map_or(built_in.health.clone(), |it| sections::health(it, &built_in.health)),
             deploy: table.table("deploy").map_or(built_in.deploy.clone(), |it| sections::deploy(it, &built_in.deploy)),
             sleep: table.table("sleep").map_or(built_in.sleep.clone(), |it| sections::sleep(it, &built_in.sleep)),
+            sandbox: table
+                .table("sandbox")
+                .map_or(built_in.sandbox.clone(), |it| sandbox::sandbox(it, &built_in.sandbox, folder)),
             hsts: table.table("tls").and_then(|it| sections::tls(it, built_in.hsts)),
         };
         if let Some(table) = table.table("backup") {

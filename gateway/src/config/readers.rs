@@ -101,6 +101,16 @@ pub(super) fn or_none<T>(
     }
 }
 
+/// `"all"` as `None`, or else what `reader` reads.
+pub(super) fn or_all<T>(
+    reader: impl Fn(&Value<'_>) -> Result<T, Wrong>,
+) -> impl Fn(&Value<'_>) -> Result<Option<T>, Wrong> {
+    move |value| match value.spanned.get_ref() {
+        DeValue::String(text) if text == "all" => Ok(None),
+        _ => reader(value).map(Some),
+    }
+}
+
 /// A duration of at least `least`.
 pub(super) fn span_of_time(least: Duration) -> impl Fn(&Value<'_>) -> Result<Duration, Wrong> {
     span_of_time_within(least, duration::LONGEST)

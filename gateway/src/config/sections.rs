@@ -8,28 +8,9 @@ use super::{
     document::{Document, Table, Value, Wrong, kind},
     dotenv, readers,
 };
-use crate::model::{Deploy, Health, Limits, Sleep, Strategy};
+use crate::model::{Deploy, Health, Sleep, Strategy};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-
-/// `[limits]`
-pub(super) fn limits(mut table: Table<'_, '_>, base: &Limits) -> Limits {
-    let most = u32::MAX;
-    let number = |least| readers::or_none(readers::count(least..=most));
-    let bytes = |least| readers::or_none(readers::bytes(least));
-    let limits = Limits {
-        memory: table.read("memory", bytes(1 << 20)).unwrap_or(base.memory),
-        cpu: table.read("cpu", readers::or_none(percent)).unwrap_or(base.cpu),
-        processes: table.read("processes", number(1)).unwrap_or(base.processes),
-        storage: table.read("storage", bytes(1 << 20)).unwrap_or(base.storage),
-        requests_per_second: table.read("requests_per_second", number(1)).unwrap_or(base.requests_per_second),
-        concurrent_requests: table.read("concurrent_requests", number(1)).unwrap_or(base.concurrent_requests),
-        body: table.read("body", bytes(1)).unwrap_or(base.body),
-        held_requests: table.read("held_requests", readers::count(0..=100_000)).unwrap_or(base.held_requests),
-    };
-    table.finish();
-    limits
-}
 
 /// `[health]`
 pub(super) fn health(mut table: Table<'_, '_>, base: &Health) -> Health {
@@ -116,17 +97,5 @@ fn setting(value: &Value<'_>) -> Result<String, Wrong> {
         DeValue::Float(number) => Ok(number.to_string()),
         DeValue::Boolean(flag) => Ok(flag.to_string()),
         other => Err(format!("`{}` must be text in quotes, but it is {}", value.name, kind(other)).into()),
-    }
-}
-
-/// Percent of one core: `150` or `"150%"`.
-fn percent(value: &Value<'_>) -> Result<u32, Wrong> {
-    match value.spanned.get_ref() {
-        DeValue::String(text) => text
-            .strip_suffix('%')
-            .and_then(|digits| digits.parse().ok())
-            .filter(|percent| (1..=100_000).contains(percent))
-            .ok_or_else(|| Wrong::from(format!("`{}` must be percent of one core, such as 50 or \"50%\"", value.name))),
-        _ => readers::count(1..=100_000)(value),
     }
 }

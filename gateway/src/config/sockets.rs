@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use toml::Spanned;
+use toml::{Spanned, de::DeValue};
 
 use super::{
     document::{Table, Value, Wrong},
@@ -94,8 +94,17 @@ pub(super) fn ports(mut table: Table<'_, '_>, listen: &Listeners) -> PortRange {
     range
 }
 
-/// `[users]`
-pub(super) fn users(mut table: Table<'_, '_>) -> UserRange {
+/// `[users]`, or `users = "none"`: everybody is whoever started landlord.
+pub(super) fn users(root: &mut Table<'_, '_>) -> Option<UserRange> {
+    let value = root.take("users")?;
+    if let DeValue::String(_) = value.spanned.get_ref() {
+        root.judge(&value, readers::one_of(&[("none", ())])(&value));
+        return None;
+    }
+    root.value_as_table(value).map(user_range)
+}
+
+fn user_range(mut table: Table<'_, '_>) -> UserRange {
     // Below 1000 are the system's; 65534 is nobody and 65535 is no uid at all in 16 bits.
     let uid = || readers::count(1000..=u32::MAX - 1);
     let first = table.read_spanned("first", uid());

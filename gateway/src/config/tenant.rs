@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::{
     digest,
     document::{self, Document, Table, Value, Wrong, nearest},
-    readers, sections,
+    limits, readers, sandbox, sections,
 };
 use crate::model::{
     App, AppName, Branding, Digest, Environment, Gateway, Health, Host, Place, Rejection, Tenant, TenantName,
@@ -71,12 +71,16 @@ fn draft(gateway: &Gateway, name: &TenantName, document: &Document<'_>, table: &
     branding.company_name.get_or_insert_with(|| company.clone());
 
     let base = gateway.limits.clone();
-    let limits = table.table("limits").map_or(base.clone(), |table| sections::limits(table, &base));
+    let limits = table.table("limits").map_or(base.clone(), |table| limits::limits(table, &base));
     let base = app.as_ref().map_or_else(|| gateway.health.clone(), |app| app_health(app, gateway));
     let health = table.table("health").map_or(base.clone(), |table| sections::health(table, &base));
     let base = app.as_ref().and_then(|app| app.deploy_defaults.clone()).unwrap_or_else(|| gateway.deploy.clone());
     let deploy = table.table("deploy").map_or(base.clone(), |table| sections::deploy(table, &base));
     let sleep = table.table("sleep").map_or(gateway.sleep.clone(), |table| sections::sleep(table, &gateway.sleep));
+    let base = app.as_ref().and_then(|app| app.sandbox_defaults.clone()).unwrap_or_else(|| gateway.sandbox.clone());
+    let folder = &gateway.tenants;
+    let sandbox = table.table("sandbox").map_or(base.clone(), |table| sandbox::sandbox(table, &base, folder));
+    let user = table.read("user", readers::some_text);
     let hsts = table.table("tls").map_or(gateway.hsts, |table| sections::tls(table, gateway.hsts));
     if let Some(table) = table.table("backup") {
         sections::backup(table);
@@ -97,7 +101,9 @@ fn draft(gateway: &Gateway, name: &TenantName, document: &Document<'_>, table: &
         max_users,
         suspended,
         branding,
+        user,
         limits,
+        sandbox,
         health,
         deploy,
         sleep,

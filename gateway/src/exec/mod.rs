@@ -195,6 +195,7 @@ fn parse_dotenv(file: &Path, bytes: &[u8]) -> Result<Vec<(String, String)>, Fail
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Job, ProcessLimits};
 
     fn plan() -> Plan {
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -206,7 +207,11 @@ mod tests {
             extra: map(&[("MODE", "file"), ("SECRET", "file"), ("TENANT", "other")]),
             dotenv: None,
             listen_fds: false,
+            job: Job::Exec,
             identity: None,
+            group: None,
+            limits: ProcessLimits::default(),
+            sandbox: None,
             report: 5,
             die_with_parent: false,
             path: String::new(),

@@ -111,6 +111,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::wire::{Job, ProcessLimits};
 
     fn plan(word: &str, path: &str) -> Plan {
         Plan {
@@ -121,7 +122,11 @@ mod tests {
             extra: BTreeMap::new(),
             dotenv: None,
             listen_fds: false,
+            job: Job::Exec,
             identity: Some((70_001, 70_001)),
+            group: None,
+            limits: ProcessLimits::default(),
+            sandbox: None,
             report: 5,
             die_with_parent: false,
             path: path.to_owned(),

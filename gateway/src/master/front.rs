@@ -97,6 +97,7 @@ impl House {
                     self.let_accept(number, epoch);
                 }
             }
+            FromProxy::Quiet { .. } | FromProxy::Busy { .. } | FromProxy::MaySleep { .. } => {}
             FromProxy::Answering { serial } => proxy.facts.answering = serial,
             FromProxy::Idle { generation } => {
                 if self.proxies.accord.on_idle(number, generation) {

@@ -25,7 +25,7 @@ use crate::{
         self,
         spawn::{Program, Spawn},
     },
-    wire::Plan,
+    wire::{Job, Plan, ProcessLimits},
 };
 
 /// Numbers of the shim's descriptors: the socket is 3 by the systemd protocol.
@@ -243,7 +243,11 @@ impl Lease {
             env,
             extra: self.spec.env.clone(),
             listen_fds: socket.is_some(),
+            job: Job::Exec,
             identity: self.identity,
+            group: None,
+            limits: ProcessLimits::default(),
+            sandbox: None,
             report: REPORT_FD,
             die_with_parent: !sys::unit::is_ours(),
         };

@@ -33,6 +33,7 @@ impl House {
                     Err(message) => replies.done(false, message),
                 }
             }
+            ControlRequest::Env { .. } => replies.done(false, "not yet"),
             ControlRequest::Certificates => replies.certificates(self.certificate_entries()),
             ControlRequest::Renew { name } => self.renew(&name, replies),
             ControlRequest::TryCertificates { names, directory } => self.try_certificates(&names, directory, replies),

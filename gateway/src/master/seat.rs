@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 use super::{control::Replies, fleet::TenantMemory, lease::Lease};
 use crate::{
     machine::{self, Now, worker::Phase},
-    model::{App, BackendRoute, Digest, Gateway, GenerationId, Probe, Strategy, Tenant, TenantName, TenantRoute},
+    model::{
+        App, BackendRoute, Digest, Gateway, GenerationId, Limits, Probe, Rate, Strategy, Tenant, TenantName,
+        TenantRoute,
+    },
     sys::{self, files::Signature},
 };
 
@@ -203,8 +206,20 @@ impl Seat {
             held_requests: self.spec.limits.held_requests,
             body: self.spec.limits.body.or(gateway.limits.body),
             hsts: self.spec.hsts,
+            rate: rate(&self.spec.limits),
+            concurrent: self.spec.limits.concurrent_requests,
+            queued: self.spec.limits.queued_requests,
+            connections_per_address: self.spec.limits.connections_per_address,
+            full: false,
+            sleeps: false,
         }
     }
+}
+
+/// Its token bucket: what nobody sets holds two seconds' worth.
+fn rate(limits: &Limits) -> Option<Rate> {
+    let per_second = limits.requests_per_second?;
+    Some(Rate { per_second, burst: limits.burst.unwrap_or(per_second.saturating_mul(2)) })
 }
 
 /// Of a tenant's jitter: FNV-1a of its name.

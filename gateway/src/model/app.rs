@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, Deploy, Health};
+use super::{AppName, Deploy, Health, Sandbox};
 
 /// How a worker comes by its listening socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,4 +46,10 @@ pub struct App {
     pub health_defaults: Option<Health>,
     /// What the app sets of `[deploy]`, over the gateway's defaults.
     pub deploy_defaults: Option<Deploy>,
+    /// What the app sets of `[sandbox]`, over the gateway's defaults.
+    #[serde(default)]
+    pub sandbox_defaults: Option<Sandbox>,
+    /// Asked with GET before an idle worker is put to sleep; 423 (Locked) is a veto. `None`: it is never asked.
+    #[serde(default)]
+    pub sleep: Option<String>,
 }

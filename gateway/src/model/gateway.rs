@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
-use super::{Acme, App, AppName, Deploy, Dns, Health, Host, Limits, Sleep};
+use super::{Acme, App, AppName, Deploy, Dns, Health, Host, Limits, Sandbox, Sleep};
 
 /// `landlord.toml`, defaults applied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,12 @@ pub struct Gateway {
     pub deploy: Deploy,
     /// `[defaults.sleep]`
     pub sleep: Sleep,
+    /// `[defaults.sandbox]`
+    #[serde(default)]
+    pub sandbox: Sandbox,
+    /// `max_running`: workers awake at once; the longest idle of those that may sleep makes room. `None`: all.
+    #[serde(default)]
+    pub max_running: Option<u32>,
     /// `[defaults.tls] hsts`
     #[serde(default)]
     pub hsts: Option<Duration>,

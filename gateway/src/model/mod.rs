@@ -7,8 +7,10 @@ mod dns_provider;
 mod gateway;
 mod host;
 mod issuance;
+mod limits;
 mod name;
 mod route;
+mod sandbox;
 mod tenant;
 
 pub use app::{App, Listen};
@@ -18,9 +20,11 @@ pub use dns_provider::{DNS_PROVIDERS, DnsField, DnsProvider, DnsValue, dns_provi
 pub use gateway::{Gateway, HttpLimits, Listeners, PortRange, TlsProvider, UserRange};
 pub use host::{Authority, Host, HostError};
 pub use issuance::{CertificateState, Failure, FailureKind, Finding, RenewalAnswer};
+pub use limits::Limits;
 pub use name::{AppName, NameError, TenantName};
 pub use route::{
-    BackendAddress, BackendRoute, Certificate, CertificateSet, GenerationId, Probe, ProbeOutcome, RouteTable, Serving,
-    TenantRoute,
+    BackendAddress, BackendRoute, Certificate, CertificateSet, GenerationId, Probe, ProbeOutcome, Rate, RouteTable,
+    Serving, TenantRoute,
 };
-pub use tenant::{Branding, Deploy, Digest, Environment, Health, Limits, Sleep, Strategy, Tenant};
+pub use sandbox::Sandbox;
+pub use tenant::{Branding, Deploy, Digest, Environment, Health, Sleep, Strategy, Tenant};

@@ -52,6 +52,33 @@ pub struct TenantRoute {
     /// `Strict-Transport-Security` with this max-age; `None`: not sent.
     #[serde(default)]
     pub hsts: Option<Duration>,
+    /// Requests a second; more is 429.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Requests in flight at once, over all cores; upgraded connections are not counted.
+    #[serde(default)]
+    pub concurrent: Option<u32>,
+    /// How many may wait for one of `concurrent`; more is 429.
+    #[serde(default)]
+    pub queued: u32,
+    /// Connections of one address to this tenant; `None`: as for the whole house.
+    #[serde(default)]
+    pub connections_per_address: Option<u32>,
+    /// Its storage is used up: requests with a body are 507.
+    #[serde(default)]
+    pub full: bool,
+    /// It may be put to sleep: the proxy tells when nobody uses it (`Quiet`), and when somebody does (`Busy`).
+    #[serde(default)]
+    pub sleeps: bool,
+}
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Tokens that come back a second; at least 1.
+    pub per_second: u32,
+    /// Tokens that it holds; at least 1.
+    pub burst: u32,
 }
 
 /// What a proxy does with the requests of a tenant.

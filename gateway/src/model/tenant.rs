@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{App, Host, TenantName};
+use super::{App, Host, Limits, Sandbox, TenantName};
 
 /// What a tenant's file says, all defaults applied (tenant over app over `[defaults]` over built in).
 /// It carries its app whole, so that a changed app is a changed tenant.
@@ -30,8 +30,14 @@ pub struct Tenant {
     pub suspended: bool,
     /// Looks, given to the worker as JSON in `BRANDING`.
     pub branding: Branding,
+    /// The account its processes run as; `None`: one of `[users]`. Acted on only as root.
+    #[serde(default)]
+    pub user: Option<String>,
     /// Bounds on what it may use.
     pub limits: Limits,
+    /// What its processes may touch, app's and tenant's merged.
+    #[serde(default)]
+    pub sandbox: Sandbox,
     /// How its worker's health is judged.
     pub health: Health,
     /// How a new generation takes over.
@@ -87,42 +93,6 @@ pub struct Branding {
     /// Whom to ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
-}
-
-/// `[limits]`: what one tenant may use. `None` is "no limit of ours".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Bytes of memory.
-    pub memory: Option<u64>,
-    /// CPU in percent of one core.
-    pub cpu: Option<u32>,
-    /// Processes and threads.
-    pub processes: Option<u32>,
-    /// Bytes below the tenant's folder.
-    pub storage: Option<u64>,
-    /// Requests a second.
-    pub requests_per_second: Option<u32>,
-    /// Requests in flight at once.
-    pub concurrent_requests: Option<u32>,
-    /// Bytes of one request body.
-    pub body: Option<u64>,
-    /// Requests that may wait at once while the tenant is in transition.
-    pub held_requests: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: None,
-            cpu: None,
-            processes: None,
-            storage: None,
-            requests_per_second: None,
-            concurrent_requests: None,
-            body: None,
-            held_requests: 1000,
-        }
-    }
 }
 
 /// `[health]`: how a worker's health is judged, from the proxy's own view.

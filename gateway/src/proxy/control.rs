@@ -239,6 +239,7 @@ impl Control {
                 self.start_when_complete()?;
                 self.tell_idle(true);
             }
+            ToProxy::AskSleep { .. } => {}
             ToProxy::Retire => self.retire()?,
             ToProxy::Drain { deadline_ms } => self.drain(Duration::from_millis(deadline_ms))?,
         }

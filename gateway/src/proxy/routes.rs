@@ -276,6 +276,12 @@ pub(crate) mod tests {
             held_requests: 10,
             body: None,
             hsts: None,
+            rate: None,
+            concurrent: None,
+            queued: 100,
+            connections_per_address: None,
+            full: false,
+            sleeps: false,
         }
     }
 

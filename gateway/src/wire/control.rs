@@ -52,6 +52,12 @@ pub enum ControlRequest {
     /// file); without one, the file that the running program was started from, as it is now. The same program again
     /// replaces the proxy only. Answered when the newest proxy serves, or when all is as before.
     Upgrade,
+    /// Look at or edit a tenant's `.env`, as the tenant. fds: a sealed memfd with a [`super::DotenvEdit`]. Answered by
+    /// [`ControlReply::Dotenv`]; a change is a deploy, and then answered when it has settled.
+    Env {
+        /// Whose.
+        tenant: TenantName,
+    },
     /// One [`ControlReply::Certificates`].
     Certificates,
     /// Order this certificate anew, now. Answered when the new one is served, or when it was not to be had.
@@ -123,6 +129,20 @@ pub struct Started {
     pub zone: String,
     /// RFC 3339, UTC.
     pub since: String,
+    /// What keeps tenants apart, and what of it does not hold on this machine.
+    #[serde(default)]
+    pub walls: Vec<Wall>,
+}
+
+/// One of the things that keep tenants apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wall {
+    /// `users`, `files`, `syscalls`, `groups`, `loopback`, `storage`.
+    pub name: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What it does here, or why it does not hold and what to do.
+    pub note: String,
 }
 
 /// A proxy that was followed by a newer one.

@@ -21,12 +21,70 @@ pub struct Plan {
     pub dotenv: Option<PathBuf>,
     /// fd 3 is a listening socket: set `LISTEN_FDS=1` and `LISTEN_PID`.
     pub listen_fds: bool,
+    /// What is done once it has become the tenant.
+    pub job: Job,
     /// Uid and gid to become.
     pub identity: Option<(u32, u32)>,
+    /// `cgroup.procs` of its control group, open for writing, under this number: entered first of all.
+    pub group: Option<i32>,
+    /// Resource limits.
+    pub limits: ProcessLimits,
+    /// The walls; `None`: none are asked for.
+    pub sandbox: Option<Walls>,
     /// On failure one line for a person is written to this descriptor; it is closed on exec.
     pub report: i32,
     /// SIGKILL to the worker when the master ends.
     pub die_with_parent: bool,
     /// `PATH`, for finding the program.
     pub path: String,
+}
+
+/// What the shim does as the tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "job")]
+pub enum Job {
+    /// Reads `.env` and executes `argv`.
+    Exec,
+    /// Edits `.env`: under this number lies a sealed memfd with a [`crate::wire::DotenvEdit`]; what came of it is written as JSON
+    /// ([`crate::wire::DotenvAnswer`]) to descriptor `answer`.
+    Dotenv {
+        /// The memfd.
+        edit: i32,
+        /// Open for writing.
+        answer: i32,
+    },
+}
+
+/// setrlimit(2), nice(2), and what the kernel ends first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessLimits {
+    /// RLIMIT_DATA, bytes; set where no control group bounds memory.
+    pub memory: Option<u64>,
+    /// RLIMIT_NPROC: processes of the uid; set where no control group bounds them and the uid is the tenant's alone.
+    pub processes: Option<u32>,
+    /// Added to the nice value.
+    pub nice: u32,
+    /// `oom_score_adj`, 0 to 1000.
+    pub oom_score_adj: u32,
+}
+
+/// Landlock and seccomp, as the shim builds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Walls {
+    /// Restrict the file system (and, where the kernel can, signals, abstract sockets and TCP).
+    pub filesystem: bool,
+    /// Filter system calls.
+    pub syscalls: bool,
+    /// Paths to read and execute besides the system's.
+    pub read: Vec<PathBuf>,
+    /// Paths to write besides the tenant's folder.
+    pub write: Vec<PathBuf>,
+    /// The one TCP port that it may bind; `None`: none.
+    pub bind: Option<u16>,
+    /// TCP ports that it may connect to; `None`: all.
+    pub egress: Option<Vec<u16>>,
+    /// It may make user namespaces.
+    pub namespaces: bool,
 }

@@ -4,6 +4,7 @@
 
 mod acme;
 mod control;
+mod dotenv;
 mod exec;
 mod link;
 mod log;
@@ -12,9 +13,10 @@ mod proxy;
 pub use acme::{AcmeSettings, Answers, FromAcme, HttpAnswer, Issued, JobId, Keepsake, OrderPlan, Record, ToAcme};
 pub use control::{
     CertificateEntry, CertificateSource, ControlReply, ControlRequest, DomainEntry, Draining, Outcome, Started, Status,
-    StatusEntry, TenantState,
+    StatusEntry, TenantState, Wall,
 };
-pub use exec::Plan;
+pub use dotenv::{DotenvAnswer, DotenvEdit};
+pub use exec::{Job, Plan, ProcessLimits, Walls};
 pub use link::{Link, LinkError};
 pub use log::{FromLog, ToLog};
 pub use proxy::{FromProxy, ListenerKind, ToProxy};

@@ -58,6 +58,13 @@ pub enum ToProxy {
         /// The table's epoch.
         epoch: u64,
     },
+    /// Ask this generation's worker whether it may sleep: GET this path, once. Answered by `MaySleep`.
+    AskSleep {
+        /// Whom.
+        generation: GenerationId,
+        /// The app's sleep path.
+        path: String,
+    },
     /// Another proxy accepts from the same sockets now: accept no more, and exit 0 once the last connection has ended in its
     /// own good time. The next answer on a kept connection says `Connection: close` (HTTP/2: GOAWAY in two steps, RFC 9113
     /// section 6.8); idle ones are left to their timeout; bodies and upgraded connections to `drain_timeout` and
@@ -98,6 +105,25 @@ pub enum FromProxy {
     Idle {
         /// Which.
         generation: GenerationId,
+    },
+    /// Of a tenant that may sleep: no request, body or upgraded connection was in flight on this generation for a second.
+    Quiet {
+        /// Which.
+        generation: GenerationId,
+        /// For how long by now, milliseconds.
+        for_ms: u64,
+    },
+    /// It was told to be quiet, and is used again.
+    Busy {
+        /// Which.
+        generation: GenerationId,
+    },
+    /// Answer to `AskSleep`.
+    MaySleep {
+        /// Which.
+        generation: GenerationId,
+        /// It answered 423 (Locked, RFC 4918 section 11.3): it has something to do. Whatever else it answers is no veto.
+        veto: bool,
     },
     /// A request is being held for this tenant (told once, until the tenant is served again).
     Waiting {

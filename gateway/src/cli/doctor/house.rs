@@ -116,6 +116,7 @@ mod tests {
             version: version.to_owned(),
             zone: "localhost".to_owned(),
             since: "2026-01-01T00:00:00Z".to_owned(),
+            walls: Vec::new(),
             draining: Vec::new(),
         };
         let status =
