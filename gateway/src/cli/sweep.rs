@@ -7,13 +7,16 @@ use super::{exit, out};
 use crate::sys;
 
 /// Ends whatever is left in the unit's cgroup, if the unit was stopped (systemd.exec(5), `$SERVICE_RESULT`): after a crash
-/// it is started again, and its processes go on meanwhile.
+/// it is started again, and its processes go on meanwhile. Then it sees to it that systemd can start it in that cgroup.
 pub(super) fn sweep() -> ExitCode {
     let result = std::env::var("SERVICE_RESULT").unwrap_or_default();
     if !matches!(result.as_str(), "success" | "timeout") {
+        sys::cgroup::reset();
         return ExitCode::SUCCESS;
     }
-    match sys::unit::sweep() {
+    let swept = sys::unit::sweep();
+    sys::cgroup::clear();
+    match swept {
         Ok(0) => ExitCode::SUCCESS,
         Ok(count) => {
             out::complain(&format!("landlord: {count} processes were left, and are ended"));

@@ -22,16 +22,14 @@ struct Seen<'a> {
     max_users: Option<u32>,
     branding: &'a Branding,
     env: &'a BTreeMap<String, String>,
-    memory: Option<u64>,
-    cpu: Option<u32>,
-    processes: Option<u32>,
     url_host: Option<&'a Host>,
     nice: u32,
     user: &'a Option<String>,
     sandbox: &'a Sandbox,
 }
 
-/// SHA-256 in hex. Health, deploy, sleep, other hosts and what only the proxy acts on are left out.
+/// SHA-256 in hex. Health, deploy, sleep, other hosts and what only the proxy acts on are left out, and what a control group
+/// can change under a worker that runs: memory, processor and processes.
 pub(super) fn of(tenant: &Tenant) -> Digest {
     let app = &tenant.app;
     let seen = Seen {
@@ -48,9 +46,6 @@ pub(super) fn of(tenant: &Tenant) -> Digest {
         max_users: tenant.max_users,
         branding: &tenant.branding,
         env: &tenant.env,
-        memory: tenant.limits.memory,
-        cpu: tenant.limits.cpu,
-        processes: tenant.limits.processes,
         url_host: tenant.canonical.as_ref().or(tenant.hosts.first()),
         nice: tenant.limits.nice,
         user: &tenant.user,
@@ -86,9 +81,6 @@ mod tests {
             "max_users = 1",
             "env.A = 1",
             "branding.contact = 'x'",
-            "limits.memory = '1G'",
-            "limits.cpu = 1",
-            "limits.processes = 1",
             "limits.nice = 1",
             "user = 'x'",
             "sandbox.read = ['/x']",
@@ -106,14 +98,14 @@ mod tests {
             "apps.workspace.env.A = 1",
             "apps.workspace.stop_signal = 'SIGINT'",
             "apps.workspace.stop_timeout = '1s'",
-            "defaults.limits.memory = '1G'",
+            "defaults.limits.nice = 1",
         ] {
             assert_ne!(digest(house, ""), plain, "{house}");
         }
     }
 
     #[test]
-    fn what_only_the_proxy_acts_on_is_not() {
+    fn what_needs_no_other_process_is_not() {
         let plain = digest("", "");
         for text in [
             "company = 'acme'",
@@ -121,6 +113,7 @@ mod tests {
             "domains = ['a.example.org']",
             "suspended = true",
             "limits = { body = 1, held_requests = 1, requests_per_second = 1, concurrent_requests = 1, storage = '1G', cpu_weight = 1 }",
+            "limits = { memory = '1G', memory_high = '1G', cpu = 1, processes = 1, io_weight = 1 }",
             "health = { path = '/x', interval = '9s' }",
             "deploy.strategy = 'hold'",
             "sleep.after = '5m'",

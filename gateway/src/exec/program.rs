@@ -9,7 +9,7 @@ use std::{
 
 use nix::unistd::{AccessFlags, access};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::wire::Plan;
 
 /// The program: by its path, which may be relative to the tenant's folder, or the first in `PATH` that we may execute.

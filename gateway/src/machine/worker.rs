@@ -151,7 +151,10 @@ impl Worker {
             Event::Healthy { attempt } if self.lives(attempt) => self.healthy(now, &mut out),
             Event::Unhealthy { attempt, reason } if self.lives(attempt) => self.unhealthy(reason, now, &mut out),
             Event::Exited { attempt, reason } if attempt == self.attempt && self.pid.is_some() => {
-                self.exited(reason, now, &mut out);
+                self.exited("exit", reason, now, &mut out);
+            }
+            Event::OutOfMemory { attempt, reason } if attempt == self.attempt && self.pid.is_some() => {
+                self.exited("oom", reason, now, &mut out);
             }
             Event::TreeGone { attempt } if attempt == self.attempt && self.phase == Phase::Killing => {
                 self.pid = None;
@@ -223,10 +226,10 @@ impl Worker {
         }
     }
 
-    fn exited(&mut self, reason: String, now: Now, out: &mut Vec<Action>) {
+    fn exited(&mut self, event: &'static str, reason: String, now: Now, out: &mut Vec<Action>) {
         self.pid = None;
         match self.phase {
-            Phase::Starting | Phase::Running => self.fall("exit", reason, now, out),
+            Phase::Starting | Phase::Running => self.fall(event, reason, now, out),
             Phase::Stopping => {}
             // The tree is being ended already.
             Phase::Killing | Phase::Stopped | Phase::Backoff | Phase::Failed => return,

@@ -19,8 +19,10 @@ use crate::{
     },
 };
 
-/// `$1` is the tenant's data, `$2` its copy. The five newest copies are kept.
+/// `$1` is the tenant's data, `$2` its copy; with `$3`, descriptor 6 is the control group that it is to enter first. The five
+/// newest copies are kept.
 const SNAPSHOT: &str = r#"set -e
+if [ -n "$3" ]; then echo 0 >&6; exec 6>&-; fi
 test -d "$1" || exit 0
 rm -rf -- "$2.part"
 cp -aT -- "$1" "$2.part"
@@ -32,6 +34,7 @@ ls | grep -x 'before-[0-9]*' | sort -t- -k2,2n | head -n -5 | xargs -r rm -rf --
 /// The way back. It may have been broken off at any point before: what was half copied then is no part of the data, nor is
 /// anything that the tenant put there under that name.
 const RESTORE: &str = r#"set -e
+if [ -n "$3" ]; then echo 0 >&6; exec 6>&-; fi
 test -d "$2" || exit 0
 rm -rf -- "$1.restored"
 cp -aT -- "$2" "$1.restored"
@@ -63,14 +66,16 @@ impl Lease {
         let gateway = starter.gateway;
         let instance = plan::folder(gateway, &self.spec).join("instance");
         let snapshot = snapshot_path(&gateway.state, &self.spec, self.generation);
-        let args = [Path::new("-c"), Path::new(script), Path::new("snapshot"), &instance, &snapshot];
+        let entrance = starter.entrance()?;
+        let grouped = Path::new(if entrance.is_some() { "grouped" } else { "" });
+        let args = [Path::new("-c"), Path::new(script), Path::new("snapshot"), &instance, &snapshot, grouped];
         let mut env = BTreeMap::from(self.marks(starter.house));
         env.insert("PATH".into(), "/usr/bin:/bin".into());
         let child = sys::spawn::spawn(Spawn {
             program: Program::Path("/bin/sh".into()),
             args: args.iter().map(|arg| arg.as_os_str().to_owned()).collect(),
             env: env.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
-            fds: Vec::new(),
+            fds: entrance.into_iter().collect(),
             stdin_null: true,
             stdout: None,
             stderr: None,

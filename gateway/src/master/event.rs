@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use super::{control::Replies, roles::Post};
 use crate::{
     model::{GenerationId, TenantName},
-    sys::process::Exit,
+    sys::{cgroup::Watch, process::Exit},
     wire::{ControlRequest, FromAcme, FromLog, FromProxy},
 };
 
@@ -37,6 +37,8 @@ pub(super) enum Event {
     Acme(u32, FromAcme, Vec<OwnedFd>),
     /// A role's link closed or broke, of this attempt.
     LinkLost(Post, u32),
+    /// The kernel has counted something in a tenant's control group.
+    Pressed(Watch),
     /// A client of the operator socket has its answer, or has gone.
     ClientLeft,
     /// An operator asks, and has sent these along.

@@ -164,7 +164,7 @@ impl House {
     fn kill_tasks(&self) {
         for lease in self.seats.values().flat_map(|seat| seat.leases.values()).filter(|lease| lease.task.is_some()) {
             tracing::warn!(tenant = %lease.spec.name, "its migration or copy takes too long: it is ended");
-            lease.kill();
+            lease.kill(&self.groups);
         }
     }
 
@@ -172,7 +172,7 @@ impl House {
         self.proxies.kill_all();
         for seat in self.seats.values() {
             for lease in seat.leases.values() {
-                lease.kill();
+                lease.kill(&self.groups);
             }
         }
     }

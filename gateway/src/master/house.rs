@@ -16,6 +16,7 @@ use super::{
     event::Event,
     farewell::Farewell,
     fleet::{Fleet, HouseMemory},
+    groups::Groups,
     issuing::Issuing,
     ports::Ports,
     proxies::Proxies,
@@ -79,6 +80,7 @@ pub(super) struct House {
     pub(super) vault: Vault,
     /// `NAME=value` in the environment of all that is started for tenants of this state, on this machine.
     pub(super) mark: String,
+    pub(super) groups: Groups,
     pub(super) listeners: Vec<(ListenerKind, u32, OwnedFd)>,
     pub(super) cores: u32,
     pub(super) proxies: Proxies,

@@ -13,6 +13,7 @@ use super::{
     event::{Event, Who},
     fleet::LeaseMemory,
     folder::ROOMS,
+    groups::Groups,
     plan,
     ports::Ports,
     roles::RoleKind,
@@ -32,6 +33,7 @@ use crate::{
 const SOCKET_FD: i32 = 3;
 const PLAN_FD: i32 = 4;
 const REPORT_FD: i32 = 5;
+pub(super) const GROUP_FD: i32 = 6;
 
 /// A generation's holdings.
 pub(super) struct Lease {
@@ -57,6 +59,17 @@ pub(super) struct Starter<'a> {
     pub(super) house: &'a str,
     pub(super) output: &'a OwnedFd,
     pub(super) events: &'a mpsc::UnboundedSender<Event>,
+    /// By which a process enters its control group, where there is one.
+    pub(super) group: Option<OwnedFd>,
+    pub(super) limits: ProcessLimits,
+}
+
+impl Starter<'_> {
+    /// The group's entrance, for one more process.
+    pub(super) fn entrance(&self) -> Result<Option<(OwnedFd, i32)>, String> {
+        let copy = |group: &OwnedFd| group.try_clone().map(|copy| (copy, GROUP_FD));
+        self.group.as_ref().map(copy).transpose().map_err(|e| format!("its control group: {e}"))
+    }
 }
 
 impl Lease {
@@ -245,8 +258,8 @@ impl Lease {
             listen_fds: socket.is_some(),
             job: Job::Exec,
             identity: self.identity,
-            group: None,
-            limits: ProcessLimits::default(),
+            group: starter.group.is_some().then_some(GROUP_FD),
+            limits: starter.limits,
             sandbox: None,
             report: REPORT_FD,
             die_with_parent: !sys::unit::is_ours(),
@@ -258,6 +271,7 @@ impl Lease {
         let output = || starter.output.try_clone().map_err(|e| failed("its log", e));
         let mut fds = vec![(sealed, PLAN_FD), (theirs, REPORT_FD)];
         fds.extend(socket.map(|socket| (socket, SOCKET_FD)));
+        fds.extend(starter.entrance()?);
         let child = sys::spawn::spawn(Spawn {
             program: Program::ThisBinary,
             args: vec!["exec".into(), "--plan".into(), PLAN_FD.to_string().into()],
@@ -281,13 +295,21 @@ impl Lease {
         }
     }
 
-    /// Ends every process of this generation; those it can see are gone when this returns.
-    pub(super) fn kill(&self) {
+    /// Ends every process of this generation; those it can see are gone when this returns. In a control group it sees all.
+    pub(super) fn kill(&self, groups: &Groups) {
         let (tenant, generation) = (&self.spec.name, self.generation.0);
-        let root = self.child.as_ref().or(self.task.as_ref()).map(Child::handle);
-        match sys::process::kill_tree(root, self.marker().as_ref()) {
+        let root = self.child.as_ref().or(self.task.as_ref());
+        let ended = match groups.kill(tenant, self.generation) {
+            Some(ended) => {
+                // It may not have got as far as its group.
+                root.inspect(|child| child.signal(libc::SIGKILL));
+                ended.map(usize::from)
+            }
+            None => sys::process::kill_tree(root.map(Child::handle), self.marker().as_ref()),
+        };
+        match ended {
             Ok(0) => {}
-            Ok(killed) => tracing::debug!(%tenant, generation, killed, "processes ended"),
+            Ok(_) => tracing::debug!(%tenant, generation, "processes ended"),
             Err(error) => tracing::error!(%tenant, generation, %error, "some of its processes cannot be ended"),
         }
     }

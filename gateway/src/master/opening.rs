@@ -15,6 +15,7 @@ use super::{
     event::Event,
     farewell::Farewell,
     fleet::Fleet,
+    groups::Groups,
     house::{Announce, House, OpenError, role_settings},
     listeners,
     ports::Ports,
@@ -85,6 +86,8 @@ impl House {
         let clients = control::Clients::default();
         tokio::task::spawn_local(control::serve(operators, events.clone(), clients.clone()));
         signals::subscribe(&events).map_err(|e| OpenError::System("signals", e))?;
+        let groups = Groups::open();
+        groups.listen(events.clone());
         let watch = Watch::new(&gateway.tenants, gateway.file.as_deref());
         let access = vault.access().map_err(|e| OpenError::System("the access log's pipe", e))?;
         let uptime = sys::clock::monotonic().map_err(|e| OpenError::System("the clock", e))?;
@@ -104,6 +107,7 @@ impl House {
             fleet,
             vault,
             mark,
+            groups,
             listeners,
             cores,
             proxies: Proxies::new(),

@@ -201,7 +201,7 @@ impl House {
         for lease in held {
             let socket = self.vault.take(&vault::socket(name, lease.generation));
             if let Ok(lease) = Lease::recall(lease, socket, &mut self.ports, &self.events) {
-                lease.kill();
+                lease.kill(&self.groups);
                 lease.close(&mut self.ports, &mut self.vault);
             }
         }
@@ -224,7 +224,10 @@ impl House {
         let workers = self.workers().filter_map(|lease| lease.child.as_ref());
         let spared: Vec<u32> = roles.chain(workers).map(|child| child.pid).collect();
         let marks: Vec<String> = self.workers().map(Lease::marker).collect();
-        match sys::unit::kill_others(&spared, &marks) {
+        // Whoever is in a worker's control group is of its making, however hard it has tried to look like a stranger.
+        let held = self.workers().map(|lease| (lease.spec.name.clone(), lease.generation)).collect();
+        let groups = self.groups.clear(&held);
+        match sys::unit::kill_others(&spared, &marks, &groups) {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "processes that nobody answers for are ended"),
             Err(error) => tracing::error!(%error, "some processes that nobody answers for cannot be ended"),

@@ -89,6 +89,7 @@ impl House {
             Event::Acme(attempt, fact, fds) => self.on_acme(attempt, fact, fds),
             Event::LinkLost(post, attempt) => self.on_link_lost(post, attempt),
             // Who waits for them to leave looks at the end of each round.
+            Event::Pressed(watch) => self.groups.pressed(watch, self.now()),
             Event::ClientLeft => {}
             Event::Control(request, fds, replies) => self.on_control(request, fds, replies),
         }
@@ -130,6 +131,8 @@ impl House {
         }
         self.end_overdue();
         self.on_issuing_time();
+        let seats = &self.seats;
+        self.groups.tell(now, |name| seats.get(name).map(|seat| &seat.spec.limits));
         for (name, seat) in &self.seats {
             if due(seat.machine.deadline()) {
                 self.inbox.push_back((name.clone(), tenant::Event::Timer));
@@ -145,7 +148,8 @@ impl House {
         let house =
             [self.log.worker.deadline(), self.farewell.deadline(), self.service.deadline(), self.becoming_deadline()];
         let acme = self.issuing.as_ref().and_then(|issuing| issuing.role.worker.deadline());
-        let house = house.into_iter().flatten().chain(acme).chain(self.issuing_deadline());
+        let house =
+            house.into_iter().flatten().chain(self.groups.deadline()).chain(acme).chain(self.issuing_deadline());
         // While others wait for their turn, a slow start frees a place by growing old.
         let now = self.now();
         let waited_for = self.seats.values().filter(|_| !self.queue.is_empty()).filter_map(|seat| seat.slow_at(now));

@@ -10,6 +10,7 @@ use crate::{
         TenantRoute,
     },
     sys::{self, files::Signature},
+    wire::ProcessLimits,
 };
 
 /// A worker that is not healthy by then keeps nobody else from starting: many that hang must not shut the house.
@@ -119,8 +120,8 @@ impl Seat {
         }
     }
 
-    /// What the machine is to aim at, given what serves now.
-    pub(super) fn plan(&self) -> machine::tenant::RolloutPlan {
+    /// What the machine is to aim at, given what serves now. `limits`: what its processes are limited by themselves.
+    pub(super) fn plan(&self, limits: &ProcessLimits) -> machine::tenant::RolloutPlan {
         let serving = self.machine.current().and_then(|generation| self.leases.get(&generation));
         let (app, deploy) = (&self.spec.app, &self.spec.deploy);
         let changed = |old: &Lease| {
@@ -130,7 +131,7 @@ impl Seat {
         let migrates = app.migrate.is_some() && serving.is_some_and(changed);
         let strategy = deploy.strategy.unwrap_or(if migrates { Strategy::Hold } else { Strategy::Overlap });
         machine::tenant::RolloutPlan {
-            digest: self.whole_digest(),
+            digest: self.whole_digest(limits),
             strategy,
             // A restart of the same command has nothing to migrate, and `overlap` never does.
             migrate: serving.map_or(app.migrate.is_some(), |_| migrates && strategy == Strategy::Hold),
@@ -161,12 +162,19 @@ impl Seat {
         starts.map(|lease| lease.begun)
     }
 
-    /// Settings and `.env` together: what a generation is one rollout of.
-    fn whole_digest(&self) -> Digest {
-        match &self.dotenv {
-            Some(signature) => Digest(format!("{}+{signature:?}", self.digest)),
-            None => self.digest.clone(),
+    /// Settings, `.env`, and limits that no control group has, together: what a generation is one rollout of.
+    fn whole_digest(&self, limits: &ProcessLimits) -> Digest {
+        let mut digest = self.digest.to_string();
+        if let Some(signature) = &self.dotenv {
+            digest = format!("{digest}+{signature:?}");
         }
+        // A process has these from its start; those of a control group are written while it runs.
+        if let ProcessLimits { memory, processes, .. } = limits
+            && (memory, processes) != (&None, &None)
+        {
+            digest = format!("{digest}+{memory:?}+{processes:?}");
+        }
+        Digest(digest)
     }
 
     /// Its line in the route table.

@@ -42,7 +42,10 @@ impl House {
             match action {
                 Action::Spawn { attempt } => {
                     let fact = match self.start_role(post, attempt) {
-                        Ok(pid) => Fact::Spawned { pid },
+                        Ok(pid) => {
+                            self.groups.take_in(pid);
+                            Fact::Spawned { pid }
+                        }
                         Err(error) => {
                             // What lives and was not told everything would be a second one beside the next.
                             if let Some(child) = self.role_child(post) {
@@ -171,25 +174,23 @@ impl House {
             }
             Who::Units => self.units.ended(exit),
             Who::Preflight => self.on_preflight(attempt, exit, said),
-            Who::Worker(name, generation) => self.on_worker_exit(&name, generation, attempt, reason),
-            Who::Migration(name, generation) => {
-                self.on_task(name, generation, tenant::Task::Migrate, exit, &reason);
+            Who::Worker(name, generation) => {
+                let end = self.end_of(&name, exit, reason);
+                self.on_worker_exit(&name, generation, attempt, end);
             }
-            Who::Snapshot(name, generation) => {
-                self.on_task(name, generation, tenant::Task::Snapshot, exit, &reason);
-            }
-            Who::Restore(name, generation) => {
-                self.on_task(name, generation, tenant::Task::Restore, exit, &reason);
-            }
+            Who::Migration(name, generation) => self.on_task(name, generation, tenant::Task::Migrate, exit, reason),
+            Who::Snapshot(name, generation) => self.on_task(name, generation, tenant::Task::Snapshot, exit, reason),
+            Who::Restore(name, generation) => self.on_task(name, generation, tenant::Task::Restore, exit, reason),
             Who::Nobody => {}
         }
     }
 
-    fn on_task(&mut self, name: TenantName, generation: GenerationId, task: tenant::Task, exit: Exit, reason: &str) {
+    fn on_task(&mut self, name: TenantName, generation: GenerationId, task: tenant::Task, exit: Exit, reason: String) {
+        let end = self.end_of(&name, exit, reason);
         if let Some(seat) = self.seats.get_mut(&name) {
             if let Some(lease) = seat.leases.get_mut(&generation) {
                 lease.task = None;
-                lease.kill();
+                lease.kill(&self.groups);
             }
             if seat.machine.plan(generation).is_none() {
                 // It was there for its copy only.
@@ -200,7 +201,7 @@ impl House {
         if done && task == tenant::Task::Migrate {
             self.remember_migration(&name, generation);
         }
-        let result = if done { Ok(()) } else { Err(reason.to_owned()) };
+        let result = if done { Ok(()) } else { Err(end.into_reason()) };
         self.inbox.push_back((name, tenant::Event::TaskDone { generation, task, result }));
     }
 

@@ -33,7 +33,7 @@ impl House {
                 version: env!("CARGO_PKG_VERSION").into(),
                 zone: self.gateway.zone.to_string(),
                 since: self.since.to_string(),
-                walls: Vec::new(),
+                walls: self.walls(),
             },
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     house::House,
-    lease::Lease,
+    lease::{Lease, Starter},
     seat::{Seat, migration},
 };
 use crate::{
@@ -78,6 +78,7 @@ impl House {
             Action::Close { generation } => {
                 let lease = self.seats.get_mut(name).and_then(|seat| seat.leases.remove(&generation));
                 if let Some(lease) = lease {
+                    self.groups.close(name, generation);
                     lease.close(&mut self.ports, &mut self.vault);
                 }
             }
@@ -88,7 +89,7 @@ impl House {
                 let next_ms = next.map(|next| u64::try_from(next.as_millis()).unwrap_or(u64::MAX));
                 match event {
                     "failed" => tracing::error!(tenant = %name, generation, pid, event, reason, next_ms, "worker"),
-                    "exit" | "unhealthy" | "rolled_back" => {
+                    "exit" | "oom" | "unhealthy" | "rolled_back" => {
                         tracing::warn!(tenant = %name, generation, pid, event, reason, next_ms, "worker");
                     }
                     _ => tracing::info!(tenant = %name, generation, pid, event, reason, next_ms, "worker"),
@@ -123,7 +124,7 @@ impl House {
             }
             worker::Action::Kill => {
                 let Some(lease) = self.lease(name, generation) else { return };
-                lease.kill();
+                lease.kill(&self.groups);
                 if lease.child.is_none() {
                     self.tree_gone(name, generation);
                 }
@@ -159,13 +160,18 @@ impl House {
             let Some(seat) = self.seats.get_mut(&name) else { continue };
             let Some(lease) = seat.leases.get_mut(&generation) else { continue };
             starting += 1;
-            let starter = super::lease::Starter {
-                gateway: &self.gateway,
-                house: &self.mark,
-                output: &seat.output.1,
-                events: &self.events,
-            };
-            let event = match lease.start(attempt, &starter) {
+            let started = self.groups.enter(&seat.spec, generation).and_then(|group| {
+                let starter = Starter {
+                    gateway: &self.gateway,
+                    house: &self.mark,
+                    output: &seat.output.1,
+                    events: &self.events,
+                    group,
+                    limits: self.groups.process_limits(&seat.spec, seat.identity),
+                };
+                lease.start(attempt, &starter)
+            });
+            let event = match started {
                 Ok(pid) => {
                     tracing::info!(tenant = %name, generation = generation.0, pid, attempt, event = "start", "worker");
                     lease.begun = now;
@@ -178,22 +184,7 @@ impl House {
         }
     }
 
-    pub(super) fn on_worker_exit(&mut self, name: &TenantName, generation: GenerationId, attempt: u32, reason: String) {
-        let Some(lease) = self.seats.get_mut(name).and_then(|seat| seat.leases.get_mut(&generation)) else { return };
-        lease.ended();
-        let killing = self.worker_phase(name, generation) == Some(worker::Phase::Killing);
-        let event = worker::Event::Exited { attempt, reason };
-        self.tell_tenant(name, tenant::Event::Worker { generation, event });
-        if killing {
-            // The kill was ordered while it lived: now its strays are ended, and the order is carried out.
-            if let Some(lease) = self.lease(name, generation) {
-                lease.kill();
-            }
-            self.tree_gone(name, generation);
-        }
-    }
-
-    fn tree_gone(&mut self, name: &TenantName, generation: GenerationId) {
+    pub(super) fn tree_gone(&mut self, name: &TenantName, generation: GenerationId) {
         let attempt = self.seats.get(name).and_then(|seat| seat.machine.worker(generation)).map(|view| view.attempt);
         if let Some(attempt) = attempt {
             let event = worker::Event::TreeGone { attempt };
@@ -213,11 +204,13 @@ impl House {
         }
         let seat = self.seats.get_mut(name).ok_or("the tenant is gone")?;
         let gone = || "the generation is gone".to_owned();
-        let starter = super::lease::Starter {
+        let starter = Starter {
             gateway: &self.gateway,
             house: &self.mark,
             output: &seat.output.1,
             events: &self.events,
+            group: self.groups.enter(&seat.spec, generation)?,
+            limits: self.groups.process_limits(&seat.spec, seat.identity),
         };
         match task {
             Task::Migrate => seat.leases.get_mut(&generation).ok_or_else(gone)?.migrate(&starter),
@@ -250,7 +243,7 @@ impl House {
         }
     }
 
-    fn lease(&self, name: &TenantName, generation: GenerationId) -> Option<&Lease> {
+    pub(super) fn lease(&self, name: &TenantName, generation: GenerationId) -> Option<&Lease> {
         self.seats.get(name)?.leases.get(&generation)
     }
 
@@ -261,6 +254,9 @@ impl House {
 
     /// Says anew what is wanted of a tenant: its settings, an operator's word, or the end of the house.
     pub(super) fn wish(&mut self, name: &TenantName) {
+        if let Some(seat) = self.seats.get(name) {
+            self.groups.limit(&seat.spec);
+        }
         if let Some(wish) = self.wanted(name) {
             if !self.farewell.has_begun() {
                 self.units.want(name, matches!(wish, Wish::Run { .. }));
@@ -286,7 +282,7 @@ impl House {
     }
 
     fn plan_for(&self, seat: &Seat) -> tenant::RolloutPlan {
-        let mut plan = seat.plan();
+        let mut plan = seat.plan(&self.groups.process_limits(&seat.spec, seat.identity));
         // A database that this very command has migrated needs it no second time at a restart of landlord.
         let first = seat.machine.current().is_none() && seat.machine.torn().is_none();
         if first && self.records.of(&seat.spec.name).migrated.as_ref() == Some(&migration(&seat.spec.app)) {
@@ -311,6 +307,7 @@ impl House {
             self.log.send(ToLog::Close { tenant: name.clone() }, Vec::new());
             self.vault.forget(&super::vault::log(name));
             self.fleet.forget(name);
+            self.groups.forget(name);
             for asker in seat.askers {
                 asker.done(false, format!("{name} was removed: its file is gone"));
             }

@@ -20,6 +20,10 @@ use super::{
 pub struct Limits {
     /// Open files; never above what we have ourselves. `None`: as we have.
     pub nofile: Option<u64>,
+    /// Bytes of private memory that it may write to, for each process by itself (`RLIMIT_DATA`).
+    pub data: Option<u64>,
+    /// Processes and threads of its user, wherever they are (`RLIMIT_NPROC`).
+    pub processes: Option<u64>,
 }
 
 /// Whether we may become others.
@@ -83,12 +87,35 @@ pub fn no_new_privs() -> io::Result<()> {
 /// No core dumps (they would hold keys and customers' data), and `limits`.
 pub fn set_limits(limits: Limits) -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    if let Some(wanted) = limits.nofile {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let given = wanted.min(hard);
-        setrlimit(Resource::RLIMIT_NOFILE, given, given)?;
+    let wanted = [
+        (Resource::RLIMIT_NOFILE, limits.nofile),
+        (Resource::RLIMIT_DATA, limits.data),
+        (Resource::RLIMIT_NPROC, limits.processes),
+    ];
+    for (resource, wanted) in wanted {
+        if let Some(wanted) = wanted {
+            let (_, hard) = getrlimit(resource)?;
+            let given = wanted.min(hard);
+            setrlimit(resource, given, given)?;
+        }
     }
     Ok(())
+}
+
+/// Adds to our nice value (setpriority(2)): the more, the more the processor is left to others. Above 19 is 19.
+pub fn be_nice(more: u32) -> io::Result<()> {
+    if more == 0 {
+        return Ok(());
+    }
+    let more = i32::try_from(more).unwrap_or(i32::MAX);
+    // SAFETY: getpriority and setpriority take integers only. -1 may also be a value, which an error is told from by errno;
+    // a process cannot fail to read its own.
+    let ours = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    // SAFETY: as above.
+    match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, ours.saturating_add(more).min(19)) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn empty_bounding_set() -> io::Result<()> {

@@ -40,6 +40,13 @@ pub fn landlock_abi() -> io::Result<u32> {
     u32::try_from(abi).map_err(|_| io::Error::last_os_error())
 }
 
+/// Bytes of memory that this machine has; `None`: `/proc/meminfo` does not say.
+pub fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
+    Some(kib.trim().parse::<u64>().ok()?.saturating_mul(1024))
+}
+
 /// Whether processes can be held by descriptors (pidfd_open(2)).
 pub fn has_pidfd() -> bool {
     // SAFETY: takes integers only, and gives a new descriptor or an error.

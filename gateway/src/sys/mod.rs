@@ -1,5 +1,6 @@
 //! The only syscalls, and the only `unsafe`.
 
+pub mod cgroup;
 pub mod clock;
 pub mod fd;
 pub mod fdstore;

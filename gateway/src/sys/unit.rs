@@ -1,6 +1,11 @@
 //! Whether a service manager runs us as a unit, and which processes are that unit's.
 
-use std::{collections::BTreeMap, env, fs, io, os::fd::OwnedFd, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, HashSet},
+    env, fs, io,
+    os::fd::OwnedFd,
+    sync::OnceLock,
+};
 
 use super::{proc, proc::Process, process, tree};
 
@@ -27,8 +32,18 @@ impl Unit {
         OWN.get_or_init(|| if is_ours() { Self::of_this_process() } else { None }).clone()
     }
 
-    fn of_this_process() -> Option<Self> {
+    pub(super) fn of_this_process() -> Option<Self> {
         Self::parse(&fs::read_to_string("/proc/self/cgroup").ok()?)
+    }
+
+    /// Its path in the unified hierarchy; `None` where it is known in another one only.
+    pub(super) fn unified_path(self) -> Option<String> {
+        self.hierarchy.is_empty().then_some(self.path)
+    }
+
+    /// Where exactly we are in the unified hierarchy: the unit's own path, or one below it.
+    pub(super) fn own_path() -> Option<String> {
+        path_in(&fs::read_to_string("/proc/self/cgroup").ok()?, "").map(str::to_owned)
     }
 
     /// cgroups(7). The unit is the last part of the path with a unit's name: delegated parts follow.
@@ -44,13 +59,18 @@ impl Unit {
 
     /// Whether the process with this number is in it now.
     pub(super) fn holds(&self, pid: u32) -> bool {
-        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| self.holds_one(&text))
+        self.place(pid).is_some()
     }
 
-    fn holds_one(&self, text: &str) -> bool {
-        let below = path_in(text, &self.hierarchy).and_then(|path| path.strip_prefix(&self.path));
+    /// Where in it that process is: nothing for the unit's own group, else `/` and the path below. `None`: not in it.
+    fn place(&self, pid: u32) -> Option<String> {
+        self.place_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?).map(str::to_owned)
+    }
+
+    fn place_in<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let below = path_in(text, &self.hierarchy)?.strip_prefix(&self.path)?;
         // `.control` is where systemd runs the unit's own commands, such as its reload.
-        below.is_some_and(|rest| rest.is_empty() || (rest.starts_with('/') && !rest.starts_with("/.control")))
+        (below.is_empty() || (below.starts_with('/') && !below.starts_with("/.control"))).then_some(below)
     }
 }
 
@@ -63,16 +83,19 @@ fn path_in<'a>(text: &'a str, hierarchy: &str) -> Option<&'a str> {
 }
 
 /// Kills every process of our unit but ourselves and those that `spared` names with all that belongs to them: what descends
-/// from them, what is in their session, and what was started with one of these entries `NAME=value` in its environment.
-/// Gives how many there were; blocks until they have ended. Where we are no unit, nothing happens.
+/// from them, what is in their session, what was started with one of these entries `NAME=value` in its environment, and what
+/// lives in one of these groups below the unit's. Gives how many there were; blocks until they have ended. Where we are no unit,
+/// nothing happens.
 ///
 /// # Errors
 /// As [`process::kill_tree`].
-pub fn kill_others(spared: &[u32], entries: &[String]) -> io::Result<usize> {
+pub fn kill_others(spared: &[u32], entries: &[String], groups: &HashSet<String>) -> io::Result<usize> {
     let Some(unit) = Unit::own() else { return Ok(0) };
+    let strange =
+        |one: &Process| unit.place(one.pid).is_some_and(|place| !groups.contains(place.trim_start_matches('/')));
     tree::kill_all(|| {
         let all = processes();
-        all.values().filter(|one| unit.holds(one.pid) && !is_spared(one, &all, spared, entries)).copied().collect()
+        all.values().filter(|one| strange(one) && !is_spared(one, &all, spared, entries)).copied().collect()
     })
 }
 
@@ -168,7 +191,7 @@ mod tests {
             ("0::/system.slice", false),
             ("1:name=systemd:/system.slice/landlord.service", false),
         ] {
-            assert_eq!(unified.holds_one(text), inside, "{text}");
+            assert_eq!(unified.place_in(text).is_some(), inside, "{text}");
         }
     }
 
@@ -183,6 +206,6 @@ mod tests {
     #[test]
     fn outside_a_unit_nobody_is_killed_by_cgroup() {
         assert!(!is_ours(), "tests are no unit");
-        assert_eq!(kill_others(&[], &[]).unwrap(), 0);
+        assert_eq!(kill_others(&[], &[], &HashSet::new()).unwrap(), 0);
     }
 }

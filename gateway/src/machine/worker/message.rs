@@ -57,6 +57,13 @@ pub enum Event {
         /// How, for a person: "exit status 3".
         reason: String,
     },
+    /// The kernel has ended the process for want of memory, and it is reaped.
+    OutOfMemory {
+        /// Which attempt.
+        attempt: u32,
+        /// For a person: "out of memory: limit 64 MiB".
+        reason: String,
+    },
     /// Answer to [`Action::Kill`]: nothing of the process and its descendants is left.
     TreeGone {
         /// Which attempt.
@@ -96,7 +103,7 @@ pub enum Action {
     Stopped,
     /// A line for the log.
     Log {
-        /// `ready`, `exit`, `unhealthy`, `failed`
+        /// `ready`, `exit`, `oom`, `unhealthy`, `failed`
         event: &'static str,
         /// For a person.
         reason: String,

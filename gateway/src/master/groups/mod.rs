@@ -1,0 +1,296 @@
+//! Control groups: one for each tenant, a leaf in it for each generation, one for the roles, one for ourselves.
+//!
+//! ```text
+//! landlord.service          delegated to us
+//! ├─ master, or main        ourselves, and what an older landlord has started
+//! ├─ roles                  proxies, log, acme
+//! └─ t-NAME                 the limits of tenant NAME
+//!    └─ gN                  all processes of its generation N
+//! ```
+//!
+//! Where nothing is delegated there are none: limits of processes (setrlimit(2)) do what they can, and what belongs to a
+//! generation is found in `/proc`.
+
+mod limits;
+mod pressure;
+
+use std::{collections::HashSet, io, os::fd::OwnedFd};
+
+use tokio::sync::mpsc;
+
+use super::event::Event;
+use crate::{
+    machine::Now,
+    model::{GenerationId, Limits, Tenant, TenantName},
+    sys::{
+        self,
+        cgroup::{Alarm, Controllers, Group, GroupError, Watch},
+        process::Exit,
+    },
+    wire::{ProcessLimits, Wall},
+};
+use pressure::Pressure;
+
+/// The group of proxies, log and acme.
+const ROLES: &str = "roles";
+/// Before a tenant's name.
+const TENANT: &str = "t-";
+/// Of the master and of the roles, where tenants have 100: visitors of all depend on them.
+const HOUSE_WEIGHT: &str = "1000";
+/// What the kernel is to end before anything of the machine's own (`oom_score_adj`).
+const WORKERS_FIRST: u32 = 300;
+
+/// The groups of this house; a sentence instead where there are none.
+pub(super) struct Groups {
+    tree: Result<Tree, String>,
+    /// Bytes that this machine has.
+    memory: u64,
+}
+
+struct Tree {
+    unit: Group,
+    controllers: Controllers,
+    alarm: Option<Alarm>,
+    pressure: Pressure,
+}
+
+impl Groups {
+    /// Takes what is delegated to us. Nobody is limited yet.
+    pub(super) fn open() -> Self {
+        let memory = sys::machine::memory().unwrap_or(u64::MAX);
+        let tree = sys::cgroup::settle().map(|(unit, controllers)| Tree::new(unit, controllers));
+        let tree = tree.map_err(|error| {
+            if !matches!(error, GroupError::NoUnit) {
+                tracing::warn!(%error, "no control groups: tenants share what the unit has");
+            }
+            let closed = matches!(error, GroupError::Closed(..));
+            // A program that followed another in place has that one's view of the file system.
+            let advice = if closed { ". `systemctl restart landlord` takes over a changed unit" } else { "" };
+            format!("{error}{advice}")
+        });
+        Self { tree, memory }
+    }
+
+    /// Tells the loop what the kernel tells of them.
+    pub(super) fn listen(&self, events: mpsc::UnboundedSender<Event>) {
+        let Some(alarm) = self.tree.as_ref().ok().and_then(|tree| tree.alarm.clone()) else { return };
+        tokio::task::spawn_local(async move {
+            if let Err(error) = alarm.tell(|watch| events.send(Event::Pressed(watch)).is_ok()).await {
+                tracing::error!(%error, "what the kernel ends for want of memory is not told any more");
+            }
+        });
+    }
+
+    /// Whether tenants are kept within their limits here, and how.
+    pub(super) fn wall(&self) -> Wall {
+        let (holds, note) = match &self.tree {
+            Err(sentence) => {
+                (false, format!("{sentence}: memory is limited for each process by itself, the processor is not"))
+            }
+            Ok(tree) => match missing(tree.controllers) {
+                None => (true, "memory, processor and processes are limited in a control group of its own".into()),
+                Some(missing) => {
+                    (false, format!("cgroup v2 does not divide {missing} here; the rest is limited in a group"))
+                }
+            },
+        };
+        Wall { name: "groups".into(), holds, note }
+    }
+
+    /// What a process is limited by itself, because no group does it: memory, and processes where the user is the tenant's
+    /// alone (`users` counts them wherever they are).
+    pub(super) fn process_limits(&self, spec: &Tenant, identity: Option<(u32, u32)>) -> ProcessLimits {
+        let divided = self.tree.as_ref().map(|tree| tree.controllers).unwrap_or_default();
+        let alone = identity.is_some() && spec.user.is_none();
+        ProcessLimits {
+            memory: spec.limits.memory.filter(|_| !divided.memory),
+            processes: spec.limits.processes.filter(|_| !divided.pids && alone),
+            nice: spec.limits.nice,
+            oom_score_adj: WORKERS_FIRST,
+        }
+    }
+
+    /// A generation's leaf, made, with the tenant's limits written anew: what a process writes "0" to in order to enter it.
+    /// `None`: there are no groups.
+    ///
+    /// # Errors
+    /// A sentence for a person: the leaf cannot be made. A limit that the kernel does not take is told, and is no error.
+    pub(super) fn enter(&mut self, spec: &Tenant, generation: GenerationId) -> Result<Option<OwnedFd>, String> {
+        let Ok(tree) = &mut self.tree else { return Ok(None) };
+        let group = tree.tenant(&spec.name);
+        let leaf = group.child(&leaf(generation));
+        let failed = |error: io::Error| format!("its control group {}: {error}", leaf.path().display());
+        group.make().map_err(failed)?;
+        limits::write(&group, &spec.limits, self.memory);
+        tree.watch(&spec.name);
+        leaf.make().map_err(failed)?;
+        leaf.entrance().map(Some).map_err(failed)
+    }
+
+    /// Limits that were changed hold at once, for who lives there.
+    pub(super) fn limit(&mut self, spec: &Tenant) {
+        let Ok(tree) = &mut self.tree else { return };
+        let group = tree.tenant(&spec.name);
+        if group.exists() {
+            limits::write(&group, &spec.limits, self.memory);
+            tree.watch(&spec.name);
+        }
+    }
+
+    /// A role is in the roles' group from now on.
+    pub(super) fn take_in(&self, role: u32) {
+        let Ok(tree) = &self.tree else { return };
+        match tree.unit.child(ROLES).enter(role) {
+            // One that ended at once is told by its end.
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                tracing::warn!(role, %error, "a role cannot be put into its control group");
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends everybody in a generation's leaf. `None`: it has none.
+    pub(super) fn kill(&self, tenant: &TenantName, generation: GenerationId) -> Option<io::Result<bool>> {
+        let tree = self.tree.as_ref().ok()?;
+        match tree.tenant(tenant).child(&leaf(generation)).kill() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            result => Some(result),
+        }
+    }
+
+    /// A generation is closed: its leaf goes.
+    pub(super) fn close(&self, tenant: &TenantName, generation: GenerationId) {
+        let Ok(tree) = &self.tree else { return };
+        let leaf = tree.tenant(tenant).child(&leaf(generation));
+        if let Err(error) = leaf.remove() {
+            tracing::debug!(%tenant, generation = generation.0, %error, "its control group stays for now");
+        }
+    }
+
+    /// The tenant is gone.
+    pub(super) fn forget(&mut self, tenant: &TenantName) {
+        if let Ok(tree) = &mut self.tree {
+            tree.remove(tenant.as_str());
+        }
+    }
+
+    /// Ends whoever lives in a leaf that is not `kept`, and removes what is empty then. Gives where the others live, below the
+    /// unit's group.
+    pub(super) fn clear(&mut self, kept: &HashSet<(TenantName, GenerationId)>) -> HashSet<String> {
+        let Ok(tree) = &mut self.tree else { return HashSet::new() };
+        let kept: HashSet<_> =
+            kept.iter().map(|(name, generation)| (format!("{TENANT}{name}"), leaf(*generation))).collect();
+        for tenant in tree.unit.children().iter().filter(|name| name.starts_with(TENANT)) {
+            let group = tree.unit.child(tenant);
+            for name in group.children() {
+                if !kept.contains(&(tenant.clone(), name.clone())) {
+                    end(&group.child(&name));
+                }
+            }
+            if !kept.iter().any(|(of, _)| of == tenant) {
+                tree.remove(&tenant[TENANT.len()..]);
+            }
+        }
+        kept.into_iter().map(|(tenant, leaf)| format!("{tenant}/{leaf}")).collect()
+    }
+
+    /// Why a process of a tenant has ended so, where the kernel ended it for want of memory. Asked once for each end.
+    pub(super) fn out_of_memory(&mut self, name: &TenantName, limits: &Limits, exit: Exit) -> Option<String> {
+        let tree = self.tree.as_mut().ok()?;
+        // A shell between says it in its exit status.
+        let killed = exit.signal == Some(libc::SIGKILL) || exit.code == Some(128 + libc::SIGKILL);
+        let grown = killed && tree.pressure.killed(name, &tree.unit.child(&format!("{TENANT}{name}")));
+        grown.then(|| format!("out of memory: {}", limits::spoken(limits, self.memory)))
+    }
+
+    /// Something was counted; what it was is looked at when it is over.
+    pub(super) fn pressed(&mut self, watch: Watch, now: Now) {
+        if let Ok(tree) = &mut self.tree {
+            tree.pressure.pressed(watch, now);
+        }
+    }
+
+    /// When it wants to be asked for news.
+    pub(super) fn deadline(&self) -> Option<Now> {
+        self.tree.as_ref().ok()?.pressure.deadline()
+    }
+
+    /// What has become of tenants' processes that are no workers: told in the log.
+    pub(super) fn tell<'a>(&mut self, now: Now, limits: impl Fn(&TenantName) -> Option<&'a Limits>) {
+        let memory = self.memory;
+        let Ok(tree) = &mut self.tree else { return };
+        let unit = tree.unit.clone();
+        let group = |name: &TenantName| unit.child(&format!("{TENANT}{name}"));
+        for (tenant, news) in tree.pressure.news(now, group) {
+            let Some(limits) = limits(&tenant) else { continue };
+            if news.killed > 0 {
+                let (count, limit) = (news.killed, limits::spoken(limits, memory));
+                let reason = format!("one of its processes was ended: out of memory: {limit}");
+                tracing::warn!(%tenant, event = "oom", count, reason, "worker");
+            }
+            if news.refused > 0 {
+                let (count, most) = (news.refused, limits.processes);
+                let reason = "it has as many processes and threads as it may have, and got no more";
+                tracing::warn!(%tenant, event = "processes", count, most, reason, "worker");
+            }
+        }
+    }
+}
+
+impl Tree {
+    fn new(unit: Group, controllers: Controllers) -> Self {
+        let roles = unit.child(ROLES);
+        if let Err(error) = roles.make() {
+            tracing::warn!(%error, "the roles get no control group of their own");
+        }
+        for name in unit.children().iter().filter(|name| !name.starts_with(TENANT) && !name.starts_with('.')) {
+            // Where the processor is not divided there is no such file.
+            let _ = unit.child(name).write("cpu.weight", HOUSE_WEIGHT);
+        }
+        let alarm =
+            Alarm::new().inspect_err(|error| tracing::warn!(%error, "no word of the kernel's about memory")).ok();
+        Self { unit, controllers, alarm, pressure: Pressure::default() }
+    }
+
+    fn tenant(&self, name: &TenantName) -> Group {
+        self.unit.child(&format!("{TENANT}{name}"))
+    }
+
+    fn watch(&mut self, name: &TenantName) {
+        if !self.pressure.knows(name) {
+            let group = self.tenant(name);
+            let watches = self.alarm.as_ref().map(|alarm| alarm.add(&group)).unwrap_or_default();
+            self.pressure.watch(name.clone(), &group, watches);
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        let group = self.unit.child(&format!("{TENANT}{name}"));
+        group.children().iter().for_each(|leaf| drop(group.child(leaf).remove()));
+        if let Err(error) = group.remove() {
+            tracing::debug!(tenant = name, %error, "its control group stays for now");
+        }
+        self.pressure.forget(name);
+    }
+}
+
+fn leaf(generation: GenerationId) -> String {
+    format!("g{generation}")
+}
+
+fn end(leaf: &Group) {
+    match leaf.kill() {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!(group = %leaf.path().display(), "processes that nobody answers for are ended"),
+        Err(error) => tracing::error!(group = %leaf.path().display(), %error, "some processes cannot be ended"),
+    }
+    let _ = leaf.remove();
+}
+
+/// What limits would need and the kernel does not give, in words.
+fn missing(controllers: Controllers) -> Option<String> {
+    let Controllers { memory, cpu, pids, .. } = controllers;
+    let all = [(memory, "memory"), (cpu, "the processor"), (pids, "the number of processes")];
+    let missing: Vec<&str> = all.into_iter().filter_map(|(there, name)| (!there).then_some(name)).collect();
+    (!missing.is_empty()).then(|| missing.join(", "))
+}

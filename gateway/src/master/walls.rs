@@ -1,0 +1,85 @@
+//! What keeps tenants apart, and what of it does not hold on this machine: one line each, for `landlord status` and
+//! `landlord doctor`.
+//!
+//! A wall holds when every tenant has it. What is off by an operator's own word (`sandbox = false` for one app) is that
+//! app's affair, and is not told here.
+
+use super::house::House;
+use crate::{sys, wire::Wall};
+
+impl House {
+    /// All of them, whether or not they hold.
+    pub(super) fn walls(&self) -> Vec<Wall> {
+        vec![
+            self.users_wall(),
+            self.files_wall(),
+            self.syscalls_wall(),
+            self.groups_wall(),
+            self.loopback_wall(),
+            self.storage_wall(),
+        ]
+    }
+
+    /// Each tenant is a user of its own.
+    fn users_wall(&self) -> Wall {
+        match (sys::identity::is_root(), self.gateway.users) {
+            (true, Some(range)) => {
+                holds("users", format!("each tenant is a user of its own, {} to {}", range.first, range.last))
+            }
+            (true, None) => {
+                fails("users", "every worker is root's user: `[users]` in landlord.toml gives each its own")
+            }
+            (false, _) => fails("users", NOT_ROOT),
+        }
+    }
+
+    /// Each reads and writes what is its own, by Landlock.
+    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
+    fn files_wall(&self) -> Wall {
+        match sys::machine::landlock_abi() {
+            Ok(abi) => holds("files", format!("Landlock {abi}: each reads and writes what is its own")),
+            Err(error) => fails("files", format!("this kernel has no Landlock ({error}): add landlock to its lsm=")),
+        }
+    }
+
+    /// Calls that no worker needs are refused, by seccomp.
+    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
+    fn syscalls_wall(&self) -> Wall {
+        if std::path::Path::new("/proc/sys/kernel/seccomp/actions_avail").exists() {
+            holds("syscalls", "calls that no worker needs are refused")
+        } else {
+            fails("syscalls", "this kernel filters no system calls: it needs CONFIG_SECCOMP_FILTER")
+        }
+    }
+
+    /// Each has its share of memory, processor and processes, by a control group.
+    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
+    fn groups_wall(&self) -> Wall {
+        fails("groups", "no control groups: run landlord as its service, whose unit has Delegate=yes")
+    }
+
+    /// Nobody but the gateway reaches a worker's port.
+    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
+    fn loopback_wall(&self) -> Wall {
+        fails("loopback", "no rule keeps tenants from each other's ports")
+    }
+
+    /// Each has its share of the disk.
+    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
+    fn storage_wall(&self) -> Wall {
+        fails("storage", "folders are not counted")
+    }
+}
+
+/// Said of every wall that needs root.
+pub(super) const NOT_ROOT: &str = "landlord is not root: every worker is the user who started it";
+
+/// A wall that stands.
+pub(super) fn holds(name: &str, note: impl Into<String>) -> Wall {
+    Wall { name: name.to_owned(), holds: true, note: note.into() }
+}
+
+/// One that does not, why, and what to do.
+pub(super) fn fails(name: &str, note: impl Into<String>) -> Wall {
+    Wall { name: name.to_owned(), holds: false, note: note.into() }
+}
