@@ -102,6 +102,14 @@ pub(super) enum Verb {
         #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
         lines: usize,
     },
+    /// Show and edit a tenant's secrets, its .env
+    #[command(long_about = help::ENV)]
+    Env {
+        /// The tenant
+        name: TenantName,
+        #[command(subcommand)]
+        order: Option<EnvOrder>,
+    },
     /// Show every certificate: until when, and what is missing
     #[command(long_about = help::CERTS, args_conflicts_with_subcommands = true)]
     Certs {
@@ -155,6 +163,39 @@ pub(super) enum Verb {
     /// Ends what is left of the unit; run by systemd when it was stopped
     #[command(hide = true)]
     Sweep,
+}
+
+/// What is done with a tenant's `.env`; listing, if nothing is said. No parser looks at settings here: its errors would show
+/// them.
+#[derive(Debug, Subcommand)]
+pub(super) enum EnvOrder {
+    /// List the names; values are masked
+    #[command(long_about = help::ENV_LIST)]
+    List {
+        /// Show the values
+        #[arg(long)]
+        reveal: bool,
+        /// A JSON array, one object a setting
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set values, and replace the worker without losing a request
+    #[command(long_about = help::ENV_SET)]
+    Set {
+        /// KEY: its value is asked for, or comes on standard input; KEY=VALUE: others can see it
+        #[arg(value_name = "KEY", required = true)]
+        settings: Vec<String>,
+        /// The value of KEY is what is in this file
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+    },
+    /// Remove settings, and replace the worker without losing a request
+    #[command(long_about = help::ENV_UNSET)]
+    Unset {
+        /// Their names
+        #[arg(value_name = "KEY", required = true)]
+        names: Vec<String>,
+    },
 }
 
 /// What is done about certificates.
@@ -326,8 +367,8 @@ mod tests {
     fn help_names_every_verb_and_no_role() {
         let help = Arguments::command().render_long_help().to_string();
         let verbs = [
-            "run", "check", "status", "start", "stop", "restart", "reload", "upgrade", "logs", "certs", "dns", "trust",
-            "doctor",
+            "run", "check", "status", "start", "stop", "restart", "reload", "upgrade", "logs", "env", "certs", "dns",
+            "trust", "doctor",
         ];
         for verb in verbs {
             assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb}\n{help}");

@@ -18,6 +18,7 @@ Examples:
   landlord check && landlord reload     before and after an edit; reload is only for the impatient
   landlord status --watch               what everybody is doing
   landlord logs acme -f                 what its worker writes
+  landlord env acme set API_KEY         a secret for its worker: asked for, not shown
   landlord certs                        every certificate: until when, and what is missing
   landlord doctor                       what this machine gives, and what is missing
   landlord status --json | jq -r '.[] | select(.state != \"running\") | .name'
@@ -124,6 +125,43 @@ Show what a tenant's worker wrote.
 
 Reads <state>/logs/NAME.log and the rotated files beside it; needs no running landlord. On a terminal, what could move the \
 cursor is made visible instead.";
+
+pub(super) const ENV: &str = "\
+Show and edit a tenant's secrets, its .env.
+
+Every setting in <state>/tenants/NAME/.env is a variable in its worker's environment, and nowhere else: it is in no log, no \
+status, no error and no command line of landlord's. Edits are made by a process that is the tenant, whole or not at all; \
+comments, order and every other line stay as they are. A change is a deploy: a new worker takes over once it is healthy, \
+and the old one finishes what it has. Of a tenant that is stopped, it is in force at the next start. Needs a running landlord.
+
+Without an order the names are listed.";
+
+pub(super) const ENV_LIST: &str = "\
+List the names of a tenant's settings; values are masked.
+
+Only whether a value is empty, of 1 to 7, 8 to 31, or of 32 and more characters is told, so that one that was cut short shows. \
+--reveal shows the values themselves: mind who looks at the screen, and where the output goes.
+
+With --json an array, one object a setting: name, value (null without --reveal), length (empty, short, medium, long).";
+
+pub(super) const ENV_SET: &str = "\
+Set values in a tenant's .env, and replace its worker without losing a request.
+
+  landlord env acme set API_KEY                   asks for the value, and does not show what is typed
+  pass show acme/api | landlord env acme set API_KEY
+  landlord env acme set TLS_KEY --file key.pem
+  landlord env acme set LOG_LEVEL=debug PAGE=50   for what is no secret: others see it in `ps` while this runs, and the \
+shell's history keeps it
+
+Of standard input and of a file one line end at the very end is left away. A name that is there keeps its place and the \
+comment behind it; a new one comes to the end. Several settings at once are one deploy. Names that landlord itself sets, such \
+as PORT, are refused. Code 0 when a worker with the new values serves, 1 when it does not, and why; if the new worker never \
+becomes healthy, the old one goes on serving with the old values, and the new ones stay in the file.";
+
+pub(super) const ENV_UNSET: &str = "\
+Remove settings from a tenant's .env, and replace its worker without losing a request.
+
+Their lines go; comments above them stay. A name that is not there is no error. Codes as of `set`.";
 
 pub(super) const CERTS: &str = "\
 Show every certificate: until when, and what is missing.

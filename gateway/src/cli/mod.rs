@@ -7,6 +7,7 @@ mod client;
 mod diary;
 mod dns;
 mod doctor;
+mod env;
 mod exit;
 mod follow;
 mod generate;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Verb::Logs { name, access, follow, lines } => {
             with_gateway(config, |it| logs::logs(it, name.as_ref(), access, follow, lines))
         }
+        Verb::Env { name, order } => with_gateway(config, |it| env::env(it, &name, order)),
         Verb::Certs { order: None, json } => with_gateway(config, |it| certs::show(it, json)),
         Verb::Certs { order: Some(CertsOrder::Renew { name }), .. } => {
             with_gateway(config, |it| order::give(it, &ControlRequest::Renew { name }))

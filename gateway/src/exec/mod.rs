@@ -4,6 +4,7 @@
 //! root never opens what a tenant can write.
 
 mod bounds;
+mod dotenv;
 mod environment;
 mod failure;
 mod program;
@@ -17,7 +18,11 @@ use std::{
     process::exit,
 };
 
-use crate::{exec::failure::Failure, sys, wire::Plan};
+use crate::{
+    exec::failure::Failure,
+    sys,
+    wire::{Job, Plan},
+};
 
 /// Bytes of a plan.
 const PLAN_CAP: usize = 4 << 20;
@@ -53,6 +58,9 @@ fn say(out: &mut Option<File>, sentence: &str) {
 
 /// Returns only when it failed.
 fn carry_out(plan: &Plan) -> Failure {
-    let start = tenant::become_tenant(plan).and_then(|()| worker::execute(plan));
+    let start = tenant::become_tenant(plan).and_then(|()| match plan.job {
+        Job::Exec => worker::execute(plan),
+        Job::Dotenv { edit, answer } => dotenv::carry_out(plan, edit, answer),
+    });
     start.err().unwrap_or_else(|| Failure::unusable("the worker did not start"))
 }

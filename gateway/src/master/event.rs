@@ -58,6 +58,8 @@ pub(super) enum Who {
     Snapshot(TenantName, GenerationId),
     /// The copy back.
     Restore(TenantName, GenerationId),
+    /// Who looks at or edits a tenant's `.env`.
+    Dotenv(TenantName),
     /// What an earlier life had under way, and what is of no use any more.
     Nobody,
     /// An order to the tenants' units.

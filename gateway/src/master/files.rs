@@ -257,30 +257,39 @@ impl House {
     pub(super) fn look_at_dotenvs(&mut self) {
         let names: Vec<_> = self.seats.keys().cloned().collect();
         for name in names {
-            let now = self.dotenv_signature(&name);
-            let Some(seat) = self.seats.get_mut(&name) else { continue };
-            if seat.newest_dotenv == now || seat.removed {
-                continue;
+            self.look_at_dotenv(&name);
+        }
+    }
+
+    /// Whether that of one tenant has changed, and a deploy is wished for.
+    pub(super) fn look_at_dotenv(&mut self, name: &TenantName) -> bool {
+        let now = self.dotenv_signature(name);
+        let Some(seat) = self.seats.get_mut(name) else { return false };
+        if seat.newest_dotenv == now || seat.removed {
+            return false;
+        }
+        seat.newest_dotenv.clone_from(&now);
+        // A tenant that is another user reads its own: what is wrong with it then shows when a generation starts.
+        let file = super::plan::folder(&self.gateway, &seat.spec).join(".env");
+        let wrong = if seat.identity.is_none() { config::dotenv::check(&file) } else { None };
+        seat.wrong_dotenv = wrong.as_ref().map(on_one_line);
+        self.untold = true;
+        match &seat.wrong_dotenv {
+            Some(error) => {
+                tracing::warn!(tenant = %name, error, action = "kept_previous", "config");
+                false
             }
-            seat.newest_dotenv.clone_from(&now);
-            // A tenant that is another user reads its own: what is wrong with it then shows when a generation starts.
-            let file = super::plan::folder(&self.gateway, &seat.spec).join(".env");
-            let wrong = if seat.identity.is_none() { config::dotenv::check(&file) } else { None };
-            seat.wrong_dotenv = wrong.as_ref().map(on_one_line);
-            self.untold = true;
-            match &seat.wrong_dotenv {
-                Some(error) => tracing::warn!(tenant = %name, error, action = "kept_previous", "config"),
-                None => {
-                    seat.dotenv = now;
-                    tracing::info!(tenant = %name, "its .env changed");
-                    self.wish(&name);
-                }
+            None => {
+                seat.dotenv = now;
+                tracing::info!(tenant = %name, "its .env changed");
+                self.wish(name);
+                true
             }
         }
     }
 
     /// From outside: what a tenant can write is never opened here.
-    fn dotenv_signature(&self, name: &TenantName) -> Option<sys::files::Signature> {
+    pub(super) fn dotenv_signature(&self, name: &TenantName) -> Option<sys::files::Signature> {
         let seat = self.seats.get(name)?;
         sys::files::signature(&super::plan::folder(&self.gateway, &seat.spec).join(".env")).ok().flatten()
     }

@@ -13,6 +13,7 @@ use super::{
     becoming::{self, Becoming},
     certificates::{CaError, Certificates},
     control,
+    edits::Edits,
     event::Event,
     farewell::Farewell,
     fleet::{Fleet, HouseMemory},
@@ -97,6 +98,8 @@ pub(super) struct House {
     pub(super) uncertified: bool,
     /// Settings that a proxy has from its start changed since the newest was started.
     pub(super) outdated: bool,
+    /// Operators' edits of `.env` files.
+    pub(super) edits: Edits,
     /// Of the operator socket.
     pub(super) clients: control::Clients,
     /// Another program that is to follow this one.

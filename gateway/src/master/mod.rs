@@ -9,6 +9,7 @@ mod certificates;
 mod child;
 mod control;
 mod copies;
+mod edits;
 mod ends;
 mod event;
 mod farewell;

@@ -33,7 +33,7 @@ impl House {
                     Err(message) => replies.done(false, message),
                 }
             }
-            ControlRequest::Env { .. } => replies.done(false, "not yet"),
+            ControlRequest::Env { tenant } => self.edit_dotenv(tenant, fds, replies),
             ControlRequest::Certificates => replies.certificates(self.certificate_entries()),
             ControlRequest::Renew { name } => self.renew(&name, replies),
             ControlRequest::TryCertificates { names, directory } => self.try_certificates(&names, directory, replies),
@@ -172,7 +172,7 @@ impl House {
         }
     }
 
-    fn unknown(&self, name: &TenantName) -> String {
+    pub(super) fn unknown(&self, name: &TenantName) -> String {
         if self.seats.contains_key(name) {
             return format!("{name} was removed: its file is gone, and what is in flight ends");
         }

@@ -130,6 +130,7 @@ impl House {
             }
         }
         self.end_overdue();
+        self.end_overdue_edits();
         self.on_issuing_time();
         let seats = &self.seats;
         self.groups.tell(now, |name| seats.get(name).map(|seat| &seat.spec.limits));
@@ -145,8 +146,13 @@ impl House {
         let machines = self.seats.values().filter_map(|seat| seat.machine.deadline());
         let proxies = self.proxies.supervised().filter_map(|proxy| proxy.role.worker.deadline());
         let proxies = proxies.chain(self.proxies.overdue().map(|(at, _)| at));
-        let house =
-            [self.log.worker.deadline(), self.farewell.deadline(), self.service.deadline(), self.becoming_deadline()];
+        let house = [
+            self.log.worker.deadline(),
+            self.farewell.deadline(),
+            self.service.deadline(),
+            self.becoming_deadline(),
+            self.edits.deadline(),
+        ];
         let acme = self.issuing.as_ref().and_then(|issuing| issuing.role.worker.deadline());
         let house =
             house.into_iter().flatten().chain(self.groups.deadline()).chain(acme).chain(self.issuing_deadline());

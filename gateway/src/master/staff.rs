@@ -181,6 +181,7 @@ impl House {
             Who::Migration(name, generation) => self.on_task(name, generation, tenant::Task::Migrate, exit, reason),
             Who::Snapshot(name, generation) => self.on_task(name, generation, tenant::Task::Snapshot, exit, reason),
             Who::Restore(name, generation) => self.on_task(name, generation, tenant::Task::Restore, exit, reason),
+            Who::Dotenv(name) => self.on_edit_exit(&name, attempt, exit, said),
             Who::Nobody => {}
         }
     }
@@ -235,7 +236,7 @@ impl House {
         let workers = leases.flat_map(|lease| lease.child.iter().chain(&lease.task));
         let proxies = self.proxies.all().filter_map(|proxy| proxy.role.child.as_ref());
         let roles = proxies.chain(&self.log.child).chain(self.units.child()).chain(self.scout());
-        let roles = roles.chain(self.role_child(Post::Acme));
+        let roles = roles.chain(self.role_child(Post::Acme)).chain(self.edits.children());
         let known = workers.chain(roles).map(|child| child.pid).collect();
         if let Err(error) = sys::process::reap_strangers(&known) {
             tracing::error!(%error, "strays cannot be reaped");

@@ -148,6 +148,14 @@ pub fn make_private_file(path: &Path) -> Result<bool, ReadError> {
     Ok(true)
 }
 
+/// As [`read_regular`], of a file that belongs to us.
+pub fn read_own(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
+    read(path, cap, |metadata| match (metadata.uid(), nix::unistd::geteuid().as_raw()) {
+        (owner, own) if owner == own => Ok(()),
+        (owner, own) => Err(ReadError::NotPrivate { why: format!("it belongs to uid {owner}, not to {own}") }),
+    })
+}
+
 /// As [`read_regular`], of a file that nobody else may have written or read: ours, and closed to group and others.
 pub fn read_private(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
     read(path, cap, |metadata| {

@@ -17,11 +17,22 @@ const SEALS: SealFlag =
 
 /// A memory file that holds `bytes` for ever; close-on-exec. `name` shows in `/proc/PID/fd`.
 pub fn seal(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
-    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let fd = empty(name)?;
+    fill(fd.try_clone()?, bytes)?;
+    Ok(fd)
+}
+
+/// A memory file for somebody else to [`fill`]; close-on-exec.
+pub fn empty(name: &str) -> io::Result<OwnedFd> {
+    Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?)
+}
+
+/// Writes `bytes` into a memory file that is [`empty`], and seals it.
+pub fn fill(fd: OwnedFd, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::from(fd);
     file.write_all(bytes)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
-    Ok(file.into())
+    Ok(())
 }
 
 /// What a sealed memory file holds, from its beginning whatever its offset.

@@ -17,6 +17,7 @@ pub mod readiness;
 pub mod reexec;
 pub mod signals;
 pub mod spawn;
+pub mod terminal;
 pub mod unit;
 
 mod diag;

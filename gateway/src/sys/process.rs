@@ -178,6 +178,12 @@ pub fn set_name(name: &str) -> io::Result<()> {
     Ok(prctl::set_name(&name)?)
 }
 
+/// Nobody but root looks into our memory, traces us or opens what is in our `/proc/PID`, of the same user or not, and a crash
+/// leaves no core (PR_SET_DUMPABLE(2const)).
+pub fn hide_memory() -> io::Result<()> {
+    Ok(prctl::set_dumpable(false)?)
+}
+
 /// A descriptor of a process that may be no child of ours; close-on-exec.
 pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
     let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;

@@ -52,8 +52,9 @@ pub enum ControlRequest {
     /// file); without one, the file that the running program was started from, as it is now. The same program again
     /// replaces the proxy only. Answered when the newest proxy serves, or when all is as before.
     Upgrade,
-    /// Look at or edit a tenant's `.env`, as the tenant. fds: a sealed memfd with a [`super::DotenvEdit`]. Answered by
-    /// [`ControlReply::Dotenv`]; a change is a deploy, and then answered when it has settled.
+    /// Look at or edit a tenant's `.env`, as the tenant. fds: a sealed memfd with a [`super::DotenvEdit`], and an empty one, which
+    /// is sealed with a [`super::DotenvAnswer`] before the request is answered. A change is a deploy, and the request then
+    /// answered when that has settled; without one the message is empty.
     Env {
         /// Whose.
         tenant: TenantName,

@@ -45,12 +45,11 @@ pub struct Plan {
 pub enum Job {
     /// Reads `.env` and executes `argv`.
     Exec,
-    /// Edits `.env`: under this number lies a sealed memfd with a [`crate::wire::DotenvEdit`]; what came of it is written as JSON
-    /// ([`crate::wire::DotenvAnswer`]) to descriptor `answer`.
+    /// Looks at or edits `.env`, and ends: 0 when it was done.
     Dotenv {
-        /// The memfd.
+        /// A sealed memfd with a [`super::DotenvEdit`].
         edit: i32,
-        /// Open for writing.
+        /// An empty memfd, to be sealed with a [`super::DotenvAnswer`].
         answer: i32,
     },
 }

@@ -15,7 +15,7 @@ pub use control::{
     CertificateEntry, CertificateSource, ControlReply, ControlRequest, DomainEntry, Draining, Outcome, Started, Status,
     StatusEntry, TenantState, Wall,
 };
-pub use dotenv::{DotenvAnswer, DotenvEdit};
+pub use dotenv::{DOTENV_MESSAGE_CAP, DotenvAnswer, DotenvEdit, DotenvLength, DotenvSetting};
 pub use exec::{Job, Plan, ProcessLimits, Walls};
 pub use link::{Link, LinkError};
 pub use log::{FromLog, ToLog};
