@@ -5,6 +5,7 @@
 pub mod acme;
 pub mod cli;
 pub mod config;
+pub mod count;
 pub mod exec;
 pub mod log;
 pub mod machine;

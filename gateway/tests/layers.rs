@@ -7,18 +7,19 @@ use std::{
 };
 
 /// What each room may use besides itself.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("config", &["model"]),
     ("machine", &["model"]),
     ("sys", &[]),
     ("wire", &["model", "sys"]),
     ("exec", GROUND),
+    ("count", GROUND),
     ("log", GROUND),
     ("proxy", GROUND),
     ("master", GROUND),
     ("acme", GROUND),
-    ("cli", &["model", "config", "machine", "sys", "wire", "exec", "log", "proxy", "master", "acme"]),
+    ("cli", &["model", "config", "machine", "sys", "wire", "exec", "count", "log", "proxy", "master", "acme"]),
 ];
 const GROUND: &[&str] = &["model", "config", "machine", "sys", "wire"];
 

@@ -299,6 +299,21 @@ pub(super) enum Role {
         #[command(flatten)]
         identity: Identity,
     },
+    /// Counts what is in tenants' folders; started by `landlord run`
+    #[command(hide = true)]
+    Count {
+        /// Whose, a descriptor
+        #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+        order: RawFd,
+        /// The folder of all tenants, a descriptor
+        #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+        tenants: RawFd,
+        /// Where the figures go, a descriptor
+        #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+        out: RawFd,
+        #[command(flatten)]
+        identity: Identity,
+    },
     /// Becomes a tenant's worker; started by `landlord run`
     #[command(hide = true)]
     Exec {

@@ -3,7 +3,7 @@
 use std::{io, os::fd::OwnedFd, process::ExitCode};
 
 use super::{arguments::Role, diary, exit, out};
-use crate::{acme, exec, log, proxy, sys};
+use crate::{acme, count, exec, log, proxy, sys};
 
 /// Becomes `role` for the rest of this process's life.
 pub(super) fn play(role: Role) -> ExitCode {
@@ -16,6 +16,10 @@ pub(super) fn play(role: Role) -> ExitCode {
         }
         Role::Acme { link, journal, identity } => {
             on_link("acme", link, journal, |link| acme::main(link, identity.pair()))
+        }
+        Role::Count { order, tenants, out, identity } => {
+            diary::open(false);
+            count::main(order, tenants, out, identity.pair())
         }
         Role::Exec { plan } => exec::main(plan),
     }

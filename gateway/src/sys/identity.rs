@@ -118,7 +118,7 @@ pub fn be_nice(more: u32) -> io::Result<()> {
     }
 }
 
-fn empty_bounding_set() -> io::Result<()> {
+pub(super) fn empty_bounding_set() -> io::Result<()> {
     for capability in 0..64_u64 {
         // SAFETY: PR_CAPBSET_DROP takes integers only.
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0_u64, 0_u64, 0_u64) } != 0 {

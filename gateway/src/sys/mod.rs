@@ -15,6 +15,7 @@ pub mod packet;
 pub mod process;
 pub mod readiness;
 pub mod reexec;
+pub mod searcher;
 pub mod signals;
 pub mod spawn;
 pub mod terminal;

@@ -4,6 +4,7 @@
 
 mod acme;
 mod control;
+mod count;
 mod dotenv;
 mod exec;
 mod link;
@@ -15,6 +16,7 @@ pub use control::{
     CertificateEntry, CertificateSource, ControlReply, ControlRequest, DomainEntry, Draining, Outcome, Started, Status,
     StatusEntry, TenantState, Wall,
 };
+pub use count::{CountOrder, Counted};
 pub use dotenv::{DOTENV_MESSAGE_CAP, DotenvAnswer, DotenvEdit, DotenvLength, DotenvSetting};
 pub use exec::{Job, Plan, ProcessLimits, Walls};
 pub use link::{Link, LinkError};

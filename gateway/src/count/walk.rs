@@ -1,0 +1,286 @@
+//! One folder and all below it, whoever is changing it meanwhile.
+//!
+//! Each step goes down by one name, from a descriptor of the folder above, through `openat2` with `RESOLVE_BENEATH`,
+//! `NO_SYMLINKS` and `NO_XDEV` (openat2(2)): a link, a mount or `..` in a name's place is not entered but counted as the
+//! entry that it is. Never is anything opened that is no folder. Descriptors and memory are bounded, however deep and wide
+//! it is: what exceeds the bounds is left out, and the sum says that it is not whole.
+
+use std::{
+    collections::HashSet,
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Instant,
+};
+
+use nix::{
+    dir::Dir,
+    errno::Errno,
+    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2},
+    sys::stat::{FileStat, SFlag, fstat, fstatat},
+};
+
+/// Entries between two looks at the clock.
+const GLANCE: u64 = 256;
+/// Bytes of a path that openat2 takes at once; PATH_MAX is 4096.
+const PATH: usize = 3800;
+
+/// How far a count may go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// It ends by then.
+    pub(super) until: Instant,
+    /// Folders that are open at once.
+    pub(super) open: usize,
+    /// Bytes of names that wait for their turn, or lead to where it is.
+    pub(super) names: usize,
+    /// Files with several names that are remembered. Of one more, each name counts as its part.
+    pub(super) links: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { until: Instant::now(), open: 128, names: 32 << 20, links: 1 << 19 }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// Allocated bytes; a file with several names counts once.
+    pub(super) bytes: u64,
+    /// Names.
+    pub(super) entries: u64,
+    /// Nothing was left out.
+    pub(super) whole: bool,
+}
+
+impl Sum {
+    /// Of a folder that is not there.
+    pub(super) const fn nothing() -> Self {
+        Self { bytes: 0, entries: 0, whole: true }
+    }
+}
+
+/// Counts the folder `name` below `above`.
+///
+/// # Errors
+/// There is no such folder, or it cannot be opened. What cannot be opened below it is left out.
+pub(super) fn sum(above: BorrowedFd<'_>, name: &str, bounds: &Bounds) -> io::Result<Sum> {
+    let name = CString::new(name)?;
+    // It may well be a file system of its own: that is the operator's doing.
+    let root = enter(above, &name, ResolveFlag::empty())?;
+    let mut walk = Walk { bounds, sum: Sum::nothing(), linked: HashSet::new(), names: 0, line: Vec::new() };
+    let stat = fstat(&root)?;
+    walk.add(&stat);
+    walk.go(root, &stat)?;
+    Ok(walk.sum)
+}
+
+struct Walk<'a> {
+    bounds: &'a Bounds,
+    sum: Sum,
+    /// Device and inode of files with several names.
+    linked: HashSet<(u64, u64)>,
+    /// Bytes of all names in `line`.
+    names: usize,
+    /// From the root down to the folder that is being looked at.
+    line: Vec<Level>,
+}
+
+/// A folder on the way down.
+struct Level {
+    /// In the folder above.
+    name: CString,
+    /// Which it was: another one under the same name is not gone on with.
+    id: (u64, u64),
+    /// Closed while too many below it are open.
+    folder: Option<OwnedFd>,
+    /// Names of folders in it that were not entered yet, each ended by NUL.
+    waiting: Vec<u8>,
+}
+
+impl Walk<'_> {
+    fn go(&mut self, root: OwnedFd, stat: &FileStat) -> io::Result<()> {
+        self.line.push(Level { name: c"".to_owned(), id: id(stat), folder: Some(root), waiting: Vec::new() });
+        self.list()?;
+        while let Some(level) = self.line.last_mut() {
+            let Some(name) = take_last(&mut level.waiting) else {
+                self.up();
+                continue;
+            };
+            self.names -= name.count_bytes() + 1;
+            if self.is_over() {
+                self.sum.whole = false;
+                return Ok(());
+            }
+            // What has moved or been closed meanwhile is left out: what is true of it, the next count finds.
+            if self.reopen().is_err() {
+                self.sum.whole = false;
+                self.up();
+            } else if self.down(name).is_err() {
+                self.sum.whole = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.bounds.until
+    }
+
+    /// Enters a folder of the last level, and lists it.
+    fn down(&mut self, name: CString) -> io::Result<()> {
+        let Some(here) = self.line.last().and_then(|level| level.folder.as_ref()) else { return Ok(()) };
+        let folder = match enter(here.as_fd(), &name, ResolveFlag::RESOLVE_NO_XDEV) {
+            Ok(folder) => folder,
+            // Gone, or no folder any more, or another file system is mounted on it: none of these is in this one.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let stat = fstat(&folder)?;
+        self.names += name.count_bytes() + 1;
+        self.line.push(Level { name, id: id(&stat), folder: Some(folder), waiting: Vec::new() });
+        if self.line.len() > self.bounds.open {
+            let first = self.line.len() - self.bounds.open;
+            // The root stays: everything is reached from it.
+            if let Some(level) = self.line.get_mut(first).filter(|_| first > 0) {
+                level.folder = None;
+            }
+        }
+        let listed = self.list();
+        if listed.is_err() {
+            self.up();
+        }
+        listed
+    }
+
+    fn up(&mut self) {
+        if let Some(left) = self.line.pop() {
+            self.names -= if self.line.is_empty() { 0 } else { left.name.count_bytes() + 1 };
+            self.names -= left.waiting.len();
+        }
+    }
+
+    /// Adds every entry of the last level, and notes its folders.
+    fn list(&mut self) -> io::Result<()> {
+        let Some(level) = self.line.last() else { return Ok(()) };
+        let Some(folder) = &level.folder else { return Ok(()) };
+        // A descriptor with a position of its own: this one is for going on from.
+        let mut listing = Dir::from_fd(enter(folder.as_fd(), c".", ResolveFlag::RESOLVE_NO_XDEV)?)?;
+        let mut waiting = Vec::new();
+        for entry in listing.iter() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if self.sum.entries.is_multiple_of(GLANCE) && self.is_over() {
+                self.sum.whole = false;
+                break;
+            }
+            let stat = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_NO_AUTOMOUNT) {
+                Ok(stat) => stat,
+                // Removed since it was listed.
+                Err(Errno::ENOENT) => continue,
+                Err(_) => {
+                    self.sum.whole = false;
+                    continue;
+                }
+            };
+            add(&mut self.sum, &mut self.linked, self.bounds, &stat);
+            if is_folder(&stat) {
+                let length = name.count_bytes() + 1;
+                if self.names + waiting.len() + length > self.bounds.names {
+                    self.sum.whole = false;
+                } else {
+                    waiting.extend_from_slice(name.to_bytes_with_nul());
+                }
+            }
+        }
+        self.names += waiting.len();
+        if let Some(level) = self.line.last_mut() {
+            level.waiting = waiting;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, stat: &FileStat) {
+        add(&mut self.sum, &mut self.linked, self.bounds, stat);
+    }
+
+    /// Opens the last level again, and as many above it as may be open, where they were closed on the way down.
+    fn reopen(&mut self) -> io::Result<()> {
+        let last = self.line.len() - 1;
+        if self.line[last].folder.is_some() {
+            return Ok(());
+        }
+        let root = self.line[0].folder.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let mut here = root.try_clone()?;
+        let first = last.saturating_sub(self.bounds.open / 2).max(1);
+        let mut at = 1;
+        while at <= last {
+            // Above those that are to stay open, as many levels at once as a path can name.
+            let mut path = self.line[at].name.as_bytes().to_vec();
+            while at + 1 < first && path.len() + self.line[at + 1].name.count_bytes() < PATH {
+                at += 1;
+                path.push(b'/');
+                path.extend_from_slice(self.line[at].name.as_bytes());
+            }
+            here = enter(here.as_fd(), &CString::new(path)?, ResolveFlag::RESOLVE_NO_XDEV)?;
+            if id(&fstat(&here)?) != self.line[at].id {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            if at >= first {
+                self.line[at].folder = Some(here.try_clone()?);
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+}
+
+/// A folder below `above`, open for listing.
+fn enter(above: BorrowedFd<'_>, path: &CStr, also: ResolveFlag) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | also;
+    openat2(above, path, OpenHow::new().flags(flags).resolve(resolve))
+}
+
+fn add(sum: &mut Sum, linked: &mut HashSet<(u64, u64)>, bounds: &Bounds, stat: &FileStat) {
+    sum.entries += 1;
+    // stat(2): of 512 bytes, whatever the file system's own blocks have.
+    let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    let links = stat.st_nlink;
+    let bytes = if is_folder(stat) || links < 2 {
+        bytes
+    } else if linked.contains(&id(stat)) {
+        0
+    } else if linked.len() < bounds.links {
+        linked.insert(id(stat));
+        bytes
+    } else {
+        bytes / links
+    };
+    sum.bytes = sum.bytes.saturating_add(bytes);
+}
+
+fn is_folder(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
+}
+
+fn id(stat: &FileStat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// The last of NUL-ended names.
+fn take_last(names: &mut Vec<u8>) -> Option<CString> {
+    let end = names.len().checked_sub(1)?;
+    let start = names[..end].iter().rposition(|byte| *byte == 0).map_or(0, |at| at + 1);
+    let name = names.split_off(start);
+    CString::from_vec_with_nul(name).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
