@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -74,6 +75,9 @@ pub trait Forward: 'static {
 
     /// Where clear-text requests for this host go (`https://<canonical or same host>[:port]`); `None`: unknown host, 404.
     fn redirect(&self, host: &Host) -> Option<String>;
+
+    /// Whose host this is and how many connections one address may have to it, where the tenant has a limit of its own.
+    fn connections(&self, host: &Host) -> Option<(Arc<str>, u32)>;
 
     /// Whether this host is some tenant's: decides whether a handshake is answered.
     fn knows(&self, host: &Host) -> bool;

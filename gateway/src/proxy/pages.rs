@@ -32,6 +32,23 @@ pub enum Page<'a> {
         /// For people.
         company: &'a str,
     },
+    /// More requests than the tenant may get.
+    TooMany {
+        /// For people.
+        company: &'a str,
+        /// Seconds until one more may come.
+        retry_after: u32,
+    },
+    /// Its turn among the tenant's requests did not come in time.
+    Busy {
+        /// For people.
+        company: &'a str,
+    },
+    /// Its storage is used up: nothing more can be kept.
+    Full {
+        /// For people.
+        company: &'a str,
+    },
 }
 
 /// Who asks, as far as it shapes the page.
@@ -49,6 +66,8 @@ impl Page<'_> {
     fn status(self) -> StatusCode {
         match self {
             Self::Status(status) => status,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -56,14 +75,15 @@ impl Page<'_> {
     /// Seconds, where coming back helps.
     fn retry_after(self) -> Option<u32> {
         match self {
-            Self::Starting { .. } => Some(5),
-            Self::Failed { retry_after, .. } => Some(retry_after.max(1)),
+            Self::Starting { .. } | Self::Busy { .. } => Some(5),
+            Self::Failed { retry_after, .. } | Self::TooMany { retry_after, .. } => Some(retry_after.max(1)),
             Self::Stopped { .. } => Some(300),
             Self::Suspended { .. } => Some(3600),
             Self::Status(StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE) => {
                 Some(5)
             }
-            Self::Status(_) => None,
+            // Room is made by people: when is not known.
+            Self::Full { .. } | Self::Status(_) => None,
         }
     }
 
@@ -74,6 +94,9 @@ impl Page<'_> {
             Self::Failed { .. } => "failed",
             Self::Suspended { .. } => "suspended",
             Self::Stopped { .. } => "stopped",
+            Self::TooMany { .. } => "too_many_requests",
+            Self::Busy { .. } => "busy",
+            Self::Full { .. } => "storage_full",
             Self::Status(status) => match status.as_u16() {
                 400 => "bad_request",
                 404 => "unknown_site",
@@ -110,6 +133,19 @@ impl Page<'_> {
             Self::Stopped { company } => (
                 format!("{company} is closed for maintenance"),
                 "The site was stopped on purpose and its data is kept. Please try again later.",
+            ),
+            Self::TooMany { company, .. } => (
+                format!("{company} gets too many requests right now"),
+                "Please wait a moment and try again. What you sent was not taken in.",
+            ),
+            Self::Busy { company } => (
+                format!("{company} is very busy right now"),
+                "Too many others were before you. Please try again in a moment.",
+            ),
+            Self::Full { company } => (
+                format!("{company} has no room left"),
+                "The storage of this site is used up, so what you sent was not kept. Reading goes on as ever. Please tell \
+                 the people who run this site.",
             ),
             Self::Status(status) => {
                 let text = match status.as_u16() {
@@ -276,6 +312,20 @@ mod tests {
             assert!(body.contains("<code>id1</code>"));
             assert_eq!(response.headers()["content-length"], body.len().to_string().as_str());
         }
+    }
+
+    #[test]
+    fn who_is_too_many_and_what_finds_no_room_is_told_so() {
+        let (response, body) = ask(Page::TooMany { company: "A & B", retry_after: 0 }, &Method::GET, None);
+        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+        assert!(body.contains("A &amp; B gets too many requests") && body.contains("Status 429"), "{body}");
+        let (response, body) = ask(Page::Full { company: "Acme" }, &Method::POST, Some("application/json"));
+        assert_eq!(response.status(), 507);
+        assert!(!response.headers().contains_key("retry-after"));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&body).unwrap()["error"], "storage_full");
+        let (response, body) = ask(Page::Busy { company: "Acme" }, &Method::GET, None);
+        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+        assert!(body.contains("Acme is very busy"));
     }
 
     #[test]

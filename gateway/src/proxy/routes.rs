@@ -1,6 +1,7 @@
 //! The route table as a core reads it: an immutable snapshot, host → tenant → backend, swapped whole.
 //!
-//! Gates and places for held requests outlive a table: a generation that two tables name has one gate.
+//! Gates, places for held requests, seats and token buckets outlive a table: a generation that two tables name has one
+//! gate.
 
 use std::{
     cell::RefCell,
@@ -13,8 +14,8 @@ use arc_swap::{ArcSwap, Cache};
 use http::HeaderValue;
 use tokio::sync::{Notify, watch};
 
-use super::forward::{gate::Gate, headers::strict_transport_security, hold::Held};
-use crate::model::{self, BackendAddress, BackendRoute, GenerationId, Host};
+use super::forward::{bucket::Bucket, gate::Gate, headers::strict_transport_security, hold::Held, seats::Seats};
+use crate::model::{self, BackendAddress, BackendRoute, GenerationId, Host, Rate};
 
 /// One generation of a tenant, as requests reach it. Shared by every table that names it.
 #[derive(Debug)]
@@ -48,6 +49,14 @@ pub struct Tenant {
     pub body: Option<u64>,
     /// What `Strict-Transport-Security` says, made once; `None`: what its worker says.
     pub hsts: Option<HeaderValue>,
+    /// Its tokens, where it has a rate.
+    pub bucket: Option<Arc<Bucket>>,
+    /// Its seats, where the number of its requests in flight is bounded, or was.
+    pub seats: Option<Arc<Seats>>,
+    /// Connections of one address to it; `None`: as for the whole house.
+    pub connections: Option<u32>,
+    /// Its storage is used up.
+    pub full: bool,
 }
 
 /// What to do with the requests of a tenant.
@@ -114,9 +123,9 @@ impl Table {
         self.backends.contains_key(&generation)
     }
 
-    /// The snapshot of `told`; gates and held places are taken over from `before` where they are the same thing.
+    /// The snapshot of `told`; what outlives tables is taken over from `before` where it is the same thing.
     fn build(told: model::RouteTable, before: &Table, cores: usize, idle: &Arc<Notify>) -> Table {
-        let before_held: HashMap<&str, &Arc<Held>> = before.tenants.iter().map(|t| (&*t.name, &t.held)).collect();
+        let before_tenants: HashMap<&str, &Tenant> = before.tenants.iter().map(|t| (&*t.name, t)).collect();
         let mut table = Table { epoch: told.epoch, ..Table::default() };
         for tenant in told.tenants {
             let name: Arc<str> = Arc::from(tenant.name.as_str());
@@ -144,7 +153,8 @@ impl Table {
                 model::Serving::Suspended => Serving::Suspended,
                 model::Serving::Stopped => Serving::Stopped,
             };
-            let held = before_held.get(&*name).map_or_else(|| Arc::new(Held::default()), |held| Arc::clone(held));
+            let known = before_tenants.get(&*name).copied();
+            let held = known.map_or_else(|| Arc::new(Held::default()), |known| Arc::clone(&known.held));
             held.limit.store(tenant.held_requests, Ordering::Relaxed);
             if !matches!(serving, Serving::Hold) {
                 held.told.store(false, Ordering::Relaxed);
@@ -164,10 +174,33 @@ impl Table {
                 held,
                 body: tenant.body,
                 hsts: tenant.hsts.map(strict_transport_security),
+                bucket: bucket(tenant.rate, known),
+                seats: seats(tenant.concurrent, tenant.queued, known),
+                connections: tenant.connections_per_address,
+                full: tenant.full,
             });
         }
         table
     }
+}
+
+fn bucket(rate: Option<Rate>, known: Option<&Tenant>) -> Option<Arc<Bucket>> {
+    let rate = rate?;
+    Some(match known.and_then(|known| known.bucket.as_ref()) {
+        Some(bucket) if bucket.rate() == rate => Arc::clone(bucket),
+        Some(bucket) => Arc::new(Bucket::after(bucket, rate)),
+        None => Arc::new(Bucket::new(rate)),
+    })
+}
+
+/// Seats that were there once stay, whether there is a limit or not: what is in flight is counted by them.
+fn seats(limit: Option<u32>, queued: u32, known: Option<&Tenant>) -> Option<Arc<Seats>> {
+    let seats = match known.and_then(|known| known.seats.as_ref()) {
+        Some(seats) => Arc::clone(seats),
+        None => limit.map(|_| Arc::default())?,
+    };
+    seats.set(limit, queued);
+    Some(seats)
 }
 
 /// The one snapshot of the process and the news of its changes.
@@ -337,6 +370,34 @@ pub(crate) mod tests {
         assert_eq!(reader.with(|t| serving(t, "acme.localhost")), GenerationId(3));
         old.gate.leave(0);
         assert!(old.gate.is_idle());
+    }
+
+    #[test]
+    fn tokens_and_seats_outlive_tables_and_follow_changed_limits() {
+        let routes = Routes::new(1);
+        let apply = |epoch, rate: Option<(u32, u32)>, concurrent| {
+            let mut acme = tenant("acme", &["acme.localhost"], model::Serving::Hold);
+            acme.rate = rate.map(|(per_second, burst)| Rate { per_second, burst });
+            acme.concurrent = concurrent;
+            let table = routes.apply(RouteTable { epoch, tenants: vec![acme] });
+            let tenant = table.tenant(&"acme.localhost".parse().unwrap()).unwrap();
+            (tenant.bucket.clone(), tenant.seats.clone())
+        };
+        assert!(matches!(apply(1, None, None), (None, None)));
+        let (Some(bucket), Some(seats)) = apply(2, Some((1, 3)), Some(1)) else { panic!("both") };
+        bucket.take().unwrap();
+        let seat = seats.take().unwrap();
+        let (Some(same), Some(same_seats)) = apply(3, Some((1, 3)), Some(1)) else { panic!("both") };
+        assert!(Arc::ptr_eq(&bucket, &same) && Arc::ptr_eq(&seats, &same_seats));
+        let (Some(changed), Some(same_seats)) = apply(4, Some((1, 100)), None) else { panic!("both") };
+        assert!(Arc::ptr_eq(&seats, &same_seats), "what is in flight stays counted");
+        let free = seats.take();
+        assert!(free.is_some(), "no limit any more");
+        assert_eq!((0..).find(|_| changed.take().is_err()), Some(2), "two were left");
+        let (None, Some(_)) = apply(5, None, Some(2)) else { panic!("no rate") };
+        assert!(seats.take().is_none());
+        drop((seat, free));
+        assert!(seats.take().is_some());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
     watch::{Watch, Watched},
 };
 use crate::{
+    model::Host,
     proxy::exchange::{Connection, Forward, Protocol},
     wire::ListenerKind,
 };
@@ -99,6 +100,22 @@ fn admit<F: Forward>(core: &Rc<Core<F>>, kind: ListenerKind, socket: TcpStream, 
     tokio::task::spawn_local(Watched::new(watch, work));
 }
 
+/// Whether its tenant lets one more connection of this address in. As everywhere, one that is too many ends without a word:
+/// the tenant's page would cost the handshake that this is to save.
+fn join_crowd<F: Forward>(core: &Core<F>, sni: &Host, shield: &mut Shield, watch: &Arc<Watch>) -> bool {
+    let Some((tenant, most)) = core.forward.connections(sni) else { return true };
+    match core.shared.crowd.enter(&tenant, most, watch) {
+        Some(presence) => {
+            shield.belongs(presence);
+            true
+        }
+        None => {
+            events::crowded(watch.client(), "tenant");
+            false
+        }
+    }
+}
+
 async fn serve<F: Forward>(
     core: Rc<Core<F>>,
     kind: ListenerKind,
@@ -110,7 +127,8 @@ async fn serve<F: Forward>(
         return redirect::serve(core, shield, client.ip(), watch).await;
     }
     watch.set_linger();
-    let Some(opened) = tls::open(shield, &core.shared).await else { return };
+    let admit = |sni: &Host, shield: &mut Shield| join_crowd(&core, sni, shield, &watch);
+    let Some(opened) = tls::open(shield, &core.shared, admit).await else { return };
     let tls::Opened { stream, sni, protocol } = opened;
     let connection = Rc::new(Connection { client, sni, protocol, draining: Cell::new(core.draining.get()) });
     match protocol {

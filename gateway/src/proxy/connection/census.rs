@@ -111,7 +111,7 @@ impl Drop for Place {
 }
 
 /// Whom an address stands for: one subscriber has a whole IPv6 /64.
-pub(super) fn who(address: IpAddr) -> IpAddr {
+pub(crate) fn who(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
         v4 => v4,

@@ -80,7 +80,7 @@ pub(super) fn accept_paused(error: &std::io::Error) {
     }
 }
 
-/// A connection was not let in: too many of one address, or in total.
+/// A connection was not let in: too many of one address, in total, or of one address to one tenant.
 pub(super) fn crowded(client: IpAddr, whose: &'static str) {
     static LIMIT: Limit = Limit::new(10, 1);
     if let Some(unsaid) = LIMIT.may_say() {

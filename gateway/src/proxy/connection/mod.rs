@@ -10,6 +10,7 @@ mod answer;
 mod census;
 pub mod challenges;
 mod chunked;
+mod crowd;
 mod events;
 mod frames;
 mod goodbye;
@@ -48,7 +49,8 @@ use tokio::{
 };
 
 pub use self::census::Census;
-use self::{challenges::Challenges, policy::Configs, sweep::Sweep, tls::Certificates, watch::Verdict};
+pub(crate) use self::census::who;
+use self::{challenges::Challenges, crowd::Crowd, policy::Configs, sweep::Sweep, tls::Certificates, watch::Verdict};
 use super::exchange::{Connection, Forward, Refusal, ResponseBody};
 use crate::{
     model::{Host, HttpLimits},
@@ -65,6 +67,7 @@ pub struct Shared {
     pub limits: HttpLimits,
     /// How many connections there are.
     pub census: Arc<Census>,
+    crowd: Arc<Crowd>,
     tls: Configs,
 }
 
@@ -74,7 +77,7 @@ impl Shared {
         let certificates = Arc::new(ArcSwap::from_pointee(Certificates::default()));
         let challenges = Arc::new(ArcSwap::from_pointee(Challenges::default()));
         let tls = Configs::new(&certificates, &challenges)?;
-        Ok(Arc::new(Self { certificates, challenges, census: Census::new(&limits), limits, tls }))
+        Ok(Arc::new(Self { certificates, challenges, census: Census::new(&limits), crowd: Crowd::new(), limits, tls }))
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     Open,
     census::Place,
+    crowd::Presence,
     watch::{Phase, Verdict, Watch},
 };
 
@@ -49,19 +50,25 @@ pub(super) fn read_scratch<S: AsyncRead + Unpin>(
     })
 }
 
-/// A client's socket, with its place in the census.
+/// A client's socket, with its place in the census, and in its tenant's crowd where that is counted.
 pub(super) struct Shield {
     socket: TcpStream,
     watch: Arc<Watch>,
     closed: bool,
     lingered: usize,
     _place: Place,
+    presence: Option<Presence>,
     _open: Open,
 }
 
 impl Shield {
     pub(super) fn new(socket: TcpStream, watch: Arc<Watch>, place: Place, open: Open) -> Self {
-        Self { socket, watch, closed: false, lingered: 0, _place: place, _open: open }
+        Self { socket, watch, closed: false, lingered: 0, _place: place, presence: None, _open: open }
+    }
+
+    /// It is one of its tenant's until it is closed.
+    pub(super) fn belongs(&mut self, presence: Presence) {
+        self.presence = Some(presence);
     }
 
     fn wrote(&self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

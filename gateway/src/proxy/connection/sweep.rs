@@ -12,7 +12,7 @@ use std::{
 use super::{
     events,
     stream::StreamWatch,
-    watch::{Phase, Verdict, Watch},
+    watch::{Phase, Verdict, Watch, milliseconds},
 };
 use crate::model::HttpLimits;
 
@@ -191,6 +191,7 @@ impl Watching {
         if watch.streams() > 0 && matches!(phase, Phase::Busy | Phase::Idle) {
             self.since = now;
         }
+        watch.set_since(milliseconds(self.since));
         let lasted = now.saturating_duration_since(self.since) + tick;
         match phase {
             Phase::Handshake if lasted >= limits.handshake_timeout => {

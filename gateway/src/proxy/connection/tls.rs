@@ -136,12 +136,13 @@ pub(super) struct Opened<S> {
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// The handshake. `None`: it failed, or the name is nobody's; the client has been told by an alert, and has seen no certificate.
-/// Or it was an authority's, which wanted no more than the handshake.
-pub(super) async fn open<S>(io: S, shared: &Shared) -> Option<Opened<S>>
+/// Or it was an authority's, which wanted no more than the handshake; or `admit`, asked for its name's sake before anything
+/// costly is done, did not let it in.
+pub(super) async fn open<S>(io: S, shared: &Shared, admit: impl FnOnce(&Host, &mut S) -> bool) -> Option<Opened<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await.ok()?;
+    let mut start = LazyConfigAcceptor::new(Acceptor::default(), io).await.ok()?;
     let hello = start.client_hello();
     let validator = challenges::is_validator(&hello);
     let sni = hello.server_name().and_then(host).filter(|name| match validator {
@@ -159,6 +160,9 @@ where
         let mut stream = start.into_stream(Arc::clone(&shared.tls.validators)).await.ok()?;
         // RFC 8737 §3: closed at once, and nothing is exchanged.
         let _closed = stream.shutdown().await;
+        return None;
+    }
+    if !admit(&sni, &mut start.io) {
         return None;
     }
     let stream = start.into_stream(Arc::clone(&shared.tls.visitors)).await.ok()?;

@@ -1,6 +1,6 @@
 //! What the sweep looks at: where a connection is, and whether its client is keeping it waiting.
 //!
-//! The connection's own code only sets flags and counts bytes; it reads no clock. All time is the sweep's.
+//! The connection's own code only sets flags and counts bytes; it reads no clock after its beginning. All time is the sweep's.
 
 use std::{
     cell::Cell,
@@ -8,13 +8,19 @@ use std::{
     net::IpAddr,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use super::census;
+
+/// As [`Watch::since`] has it.
+pub(super) fn milliseconds(at: Instant) -> u64 {
+    at.saturating_duration_since(*START).as_millis() as u64
+}
 
 /// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +72,15 @@ thread_local! {
     static MOMENT: Cell<u64> = const { Cell::new(0) };
 }
 
+/// The process' beginning, or nearly: what [`Watch::since`] counts from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 fn next_moment() -> u64 {
     MOMENT.replace(MOMENT.get() + 1)
 }
 
-/// One connection, as the sweep sees it. Atomic only because an upgraded connection's halves must be `Send`;
-/// it never leaves its core.
+/// One connection, as the sweep sees it. Atomic because an upgraded connection's halves must be `Send`, and because another
+/// core may look whether it is idle, and end it, to make room for another of the same address. All else is its own core's.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Whose share of connections it counts to.
@@ -91,6 +100,8 @@ pub(super) struct Watch {
     /// Open HTTP/2 streams.
     streams: AtomicU32,
     linger: AtomicBool,
+    /// The last look of the sweep at which it was seen to have done something, in milliseconds of this process.
+    since: AtomicU64,
     verdict: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
@@ -110,6 +121,7 @@ impl Watch {
             write_blocked: AtomicBool::new(false),
             streams: AtomicU32::new(0),
             linger: AtomicBool::new(false),
+            since: AtomicU64::new(milliseconds(Instant::now())),
             verdict: AtomicU8::new(Verdict::Fine as u8),
             waker: Mutex::new(None),
         })
@@ -220,12 +232,36 @@ impl Watch {
         ALL[self.verdict.load(Relaxed) as usize]
     }
 
+    /// Since when nothing has happened on it, as exactly as the sweep looks: of two connections of any cores, the lesser has
+    /// been idle for longer.
+    pub(super) fn since(&self) -> u64 {
+        self.since.load(Relaxed)
+    }
+
+    pub(super) fn set_since(&self, since: u64) {
+        self.since.store(since, Relaxed);
+    }
+
+    /// Nobody asks anything on it, and nobody has told it to end.
+    pub(super) fn is_idle(&self) -> bool {
+        self.verdict() == Verdict::Fine && self.streams() == 0 && self.phase().is_idle()
+    }
+
     /// Tells the connection, and wakes it. A cut stays a cut.
     pub(super) fn judge(&self, verdict: Verdict) {
-        if self.verdict() != Verdict::Cut {
-            self.verdict.store(verdict as u8, Relaxed);
-        }
+        self.replace_verdict(verdict);
         self.wake();
+    }
+
+    /// Unless it is a cut, which another core may say at any time.
+    fn replace_verdict(&self, new: Verdict) {
+        let seen = self.verdict();
+        if seen != Verdict::Cut && seen != new {
+            let replaced = self.verdict.compare_exchange(seen as u8, new as u8, Relaxed, Relaxed);
+            if replaced.is_err() && new == Verdict::Cut {
+                self.verdict.store(Verdict::Cut as u8, Relaxed);
+            }
+        }
     }
 
     /// Bytes came: it is not idle. That it was slow stays true until what it was slow with is complete.
@@ -237,9 +273,7 @@ impl Watch {
 
     /// What was found has been dealt with, or has come in time after all.
     pub(super) fn acquit(&self) {
-        if self.verdict() != Verdict::Cut {
-            self.verdict.store(Verdict::Fine as u8, Relaxed);
-        }
+        self.replace_verdict(Verdict::Fine);
     }
 
     pub(super) fn wake(&self) {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{flight::Flight, headers, journey::Journey, upload::Upload};
+use super::{flight::Flight, headers, journey::Journey, seats::Seat, upload::Upload};
 use crate::proxy::{
     exchange::{BodyError, ResponseBody},
     upstream::pool::Connection,
@@ -32,6 +32,8 @@ pub(crate) struct Open {
     pub(crate) connection: Connection,
     pub(crate) upload: Rc<Upload>,
     pub(crate) flight: Flight,
+    /// Where its tenant counts what is in flight.
+    pub(crate) _seat: Option<Seat>,
 }
 
 impl Open {

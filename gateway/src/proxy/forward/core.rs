@@ -12,9 +12,11 @@ use super::{
     forwarder::{Counts, Report, Settings, origin},
     headers,
     journey::{Journey, RequestIds},
+    seats::{Seat, Seats},
     stayed::Stayed,
+    terms::{Refused, Terms},
     upgrade,
-    waiting::{Expired, Patience, Reason, Waiting},
+    waiting::{Expired, Patience, Reason, Waiting, Why},
 };
 use crate::{
     model::Host,
@@ -49,6 +51,7 @@ enum Route {
     Moved(Host),
     Serve { backend: Rc<CoreBackend>, flight: Flight },
     Wait(Patience, Reason),
+    Line(Patience, Arc<Seats>),
     Closed { tenant: Arc<str>, company: Arc<str>, serving: Serving },
 }
 
@@ -59,23 +62,21 @@ impl Core {
         let id = self.ids.next();
         let target = (request.method().clone(), request.uri().path_and_query().cloned());
         let mut journey = Journey::new(&self.access, &connection, at, id.clone(), Some(host.clone()), Some(target));
-        let limit = self.reader.with(|table| table.tenant(&host).and_then(|tenant| tenant.body));
-        let stayed = Stayed::new(connection, host, request, id, limit, &self.settings);
+        let terms = self.reader.with(|table| table.tenant(&host).map(Terms::of)).unwrap_or_default();
+        let stayed = Stayed::new(connection, host, request, id, terms.body, &self.settings);
         journey.upload(&stayed.upload);
-        // Before anything waits: a body that says that it is too large is not waited for.
-        if limit.is_some_and(|limit| stayed.declared().is_some_and(|declared| declared > limit)) {
-            journey.refused("oversize");
-            return self.page(&stayed, journey, Page::Status(StatusCode::PAYLOAD_TOO_LARGE));
+        match terms.refuses(&stayed) {
+            Some(refused) => self.refused(&stayed, journey, &refused),
+            None => self.stay(stayed, journey).await,
         }
-        self.stay(stayed, journey).await
     }
 
     /// Routes, waits and sends until there is an answer.
     async fn stay(&self, mut stayed: Stayed, mut journey: Journey) -> Response<ResponseBody> {
-        let mut waiting = Waiting::default();
+        let (mut waiting, mut seat) = (Waiting::default(), None);
         let (mut repeats, mut fresh, mut died, mut refused) = (0, false, false, false);
         loop {
-            let (backend, flight) = match self.route(&stayed.host) {
+            let (backend, flight) = match self.route(&stayed.host, &mut seat) {
                 Route::Serve { backend, flight } => (backend, flight),
                 Route::Wait(patience, reason) => {
                     match waiting.wait(&patience, reason, &self.reader, &self.reports).await {
@@ -83,6 +84,13 @@ impl Core {
                         Err(expired) => return self.expired(&stayed, journey, &waiting, &expired),
                     }
                 }
+                Route::Line(patience, seats) => match waiting.line(&patience, &seats, stayed.client()).await {
+                    Ok(got) => {
+                        seat = Some(got);
+                        continue;
+                    }
+                    Err(expired) => return self.expired(&stayed, journey, &waiting, &expired),
+                },
                 Route::Unknown => {
                     journey.refused("host");
                     return self.page(&stayed, journey, Page::Status(StatusCode::NOT_FOUND));
@@ -102,7 +110,7 @@ impl Core {
                 record.held = waiting.so_far();
             });
             let failure = match attempt(stayed.sending(&backend, &self.settings, fresh), flight).await {
-                Ok(answered) => return self.pass_on(&mut stayed, journey, answered),
+                Ok(answered) => return self.pass_on(&mut stayed, journey, answered, seat),
                 Err(failure) => failure,
             };
             let idempotent = is_idempotent(&stayed.parts.method);
@@ -125,10 +133,10 @@ impl Core {
         }
     }
 
-    /// Looks at the newest table, and enters the gate that it names.
-    fn route(&self, host: &Host) -> Route {
+    /// Looks at the newest table, and enters the gate that it names; where seats are counted, with one of them.
+    fn route(&self, host: &Host, seat: &mut Option<Seat>) -> Route {
         loop {
-            let (epoch, route) = self.reader.with(|table| (table.epoch, self.look(table, host)));
+            let (epoch, route) = self.reader.with(|table| (table.epoch, self.look(table, host, seat)));
             // Closed since the look: gates close behind the table that says so, so the newer one is there.
             let closed = matches!(route, Route::Wait(_, Reason::Refused));
             if !(closed && self.reader.with(|table| table.epoch != epoch)) {
@@ -137,7 +145,7 @@ impl Core {
         }
     }
 
-    fn look(&self, table: &Table, host: &Host) -> Route {
+    fn look(&self, table: &Table, host: &Host, seat: &mut Option<Seat>) -> Route {
         let Some(tenant) = table.tenant(host) else { return Route::Unknown };
         if let Some(canonical) = &tenant.canonical
             && canonical != host
@@ -146,6 +154,13 @@ impl Core {
         }
         match &tenant.serving {
             Serving::Serve(backend) => {
+                if let (Some(seats), None) = (&tenant.seats, &*seat) {
+                    // Before the gate: who waits for a seat must not keep a worker from being drained.
+                    *seat = seats.take();
+                    if seat.is_none() {
+                        return Route::Line(Patience::of(table, tenant), Arc::clone(seats));
+                    }
+                }
                 let backend = self.pool.backend(backend);
                 match self.flights.enter(&backend) {
                     Some(flight) => Route::Serve { backend, flight },
@@ -166,7 +181,13 @@ impl Core {
     }
 
     /// The worker's answer, on its way to the visitor.
-    fn pass_on(&self, stayed: &mut Stayed, mut journey: Journey, answered: Answered) -> Response<ResponseBody> {
+    fn pass_on(
+        &self,
+        stayed: &mut Stayed,
+        mut journey: Journey,
+        answered: Answered,
+        seat: Option<Seat>,
+    ) -> Response<ResponseBody> {
         let Answered { mut response, connection, flight, took } = answered;
         let status = response.status();
         journey.note(|record| (record.status, record.worker) = (status, Some(took)));
@@ -178,12 +199,14 @@ impl Core {
         }
         let body = match stayed.upgrade.take().filter(|_| tunnel) {
             Some(client) => {
+                // A tunnel may last for days: it is counted as a connection, not as a request.
+                drop(seat);
                 upgrade::tunnel(client, hyper::upgrade::on(&mut response), flight, journey);
                 connection.release();
                 ResponseBody::Full(None)
             }
             None => {
-                let open = Open { journey, connection, upload: Rc::clone(&stayed.upload), flight };
+                let open = Open { journey, connection, upload: Rc::clone(&stayed.upload), flight, _seat: seat };
                 Download::body(response.into_body(), open)
             }
         };
@@ -221,8 +244,31 @@ impl Core {
             record.held = waiting.so_far();
             record.tenant = Some(Arc::clone(&expired.tenant));
         });
-        journey.error(expired.why);
-        self.page(stayed, journey, Page::Starting { company: &expired.company })
+        let company = &*expired.company;
+        let page = match expired.why {
+            Why::Held(why) => {
+                journey.error(why);
+                Page::Starting { company }
+            }
+            Why::Busy => {
+                journey.error("waited for its turn for too long");
+                Page::Busy { company }
+            }
+            Why::Crowded => {
+                journey.refused("concurrent");
+                Page::TooMany { company, retry_after: 1 }
+            }
+        };
+        self.page(stayed, journey, page)
+    }
+
+    /// What its tenant's terms do not let in, before anything waits and before anything of a body is read.
+    fn refused(&self, stayed: &Stayed, mut journey: Journey, refused: &Refused) -> Response<ResponseBody> {
+        journey.refused(refused.reason());
+        journey.note(|record| record.tenant = refused.tenant());
+        let mut response = self.page(stayed, journey, refused.page());
+        refused.explain(response.headers_mut());
+        response
     }
 
     fn moved(&self, stayed: &Stayed, mut journey: Journey, canonical: &Host) -> Response<ResponseBody> {

@@ -137,6 +137,13 @@ impl Forward for Forwarder {
             .with(|table| table.tenant(host).map(|tenant| origin(tenant.canonical.as_ref().unwrap_or(host), port)))
     }
 
+    fn connections(&self, host: &Host) -> Option<(Arc<str>, u32)> {
+        self.0.reader.with(|table| {
+            let tenant = table.tenant(host)?;
+            Some((Arc::clone(&tenant.name), tenant.connections?))
+        })
+    }
+
     fn knows(&self, host: &Host) -> bool {
         self.0.reader.with(|table| table.tenant(host).is_some())
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod attempt;
+pub mod bucket;
 pub(crate) mod core;
 pub(crate) mod flight;
 pub mod forwarder;
@@ -9,7 +10,10 @@ pub mod gate;
 pub(crate) mod headers;
 pub mod hold;
 pub(crate) mod journey;
+pub(crate) mod line;
+pub mod seats;
 pub(crate) mod stayed;
+pub(crate) mod terms;
 pub(crate) mod upgrade;
 pub(crate) mod upload;
 pub(crate) mod waiting;

@@ -1,6 +1,6 @@
 //! A request as it stays here: kept whole, so that it can be sent again where that is safe.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
 use http::{HeaderValue, Method, Request, Uri, header, request::Parts, uri::PathAndQuery};
 use hyper::upgrade::OnUpgrade;
@@ -9,6 +9,7 @@ use super::{attempt::Sending, forwarder::Settings, headers, headers::Facts, upgr
 use crate::{
     model::{Authority, Host},
     proxy::{
+        connection::who,
         exchange::{Connection, Protocol, RequestBody},
         upstream::pool::CoreBackend,
     },
@@ -51,6 +52,11 @@ impl Stayed {
         let uri = Uri::from(parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
         let upload = Rc::new(Upload::new(body, limit, settings.response_timeout));
         Self { parts, uri, host, name_value, host_value, upload, upgrade, connection, id }
+    }
+
+    /// Whose request it is.
+    pub(crate) fn client(&self) -> IpAddr {
+        who(self.connection.client_ip())
     }
 
     /// The body's length as declared; `None`: there is no body, or only its end will tell.

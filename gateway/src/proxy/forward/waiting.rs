@@ -1,6 +1,7 @@
 //! One request's waiting for a newer table: in a place, within its tenant's patience.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     forwarder::Report,
     hold::{Held, Place},
+    seats::{Seat, Seats},
 };
 use crate::proxy::routes::{Reader, Table, Tenant};
 
@@ -36,6 +38,14 @@ impl Patience {
             held: Arc::clone(&tenant.held),
         }
     }
+
+    fn left(&self, since: Instant) -> Duration {
+        (since + self.timeout).saturating_duration_since(Instant::now())
+    }
+
+    fn expired(&self, why: Why) -> Expired {
+        Expired { tenant: Arc::clone(&self.tenant), company: Arc::clone(&self.company), why }
+    }
 }
 
 /// What is waited for.
@@ -52,7 +62,18 @@ pub(crate) enum Reason {
 pub(crate) struct Expired {
     pub(crate) tenant: Arc<str>,
     pub(crate) company: Arc<str>,
-    pub(crate) why: &'static str,
+    pub(crate) why: Why,
+}
+
+/// What was waited for in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The tenant's next table, or a place to wait for it.
+    Held(&'static str),
+    /// A seat, for as long as its tenant lets anybody wait.
+    Busy,
+    /// There was no room to wait for a seat.
+    Crowded,
 }
 
 /// One request's waiting, over all its stays.
@@ -71,10 +92,7 @@ impl Waiting {
         reader: &Reader,
         reports: &mpsc::UnboundedSender<Report>,
     ) -> Result<(), Expired> {
-        let expired = |why| {
-            let (tenant, company) = (Arc::clone(&patience.tenant), Arc::clone(&patience.company));
-            Err(Expired { tenant, company, why })
-        };
+        let expired = |why| Err(patience.expired(Why::Held(why)));
         let since = *self.since.get_or_insert_with(Instant::now);
         if self.place.is_none() {
             let Some(place) = patience.held.take() else { return expired("too many are held") };
@@ -84,7 +102,7 @@ impl Waiting {
             // The control thread ends only with the process.
             let _ = reports.send(Report::Waiting(Arc::clone(&patience.tenant)));
         }
-        let left = (since + patience.timeout).saturating_duration_since(Instant::now());
+        let left = patience.left(since);
         if left.is_zero() {
             return expired("held for too long");
         }
@@ -92,6 +110,22 @@ impl Waiting {
         match tokio::time::timeout(most, reader.newer(patience.epoch)).await {
             Err(_) if reason == Reason::Hold => expired("held for too long"),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits for a seat, as one of those from this address. Held before, it keeps its place there and needs none in line.
+    pub(crate) async fn line(
+        &mut self,
+        patience: &Patience,
+        seats: &Arc<Seats>,
+        address: IpAddr,
+    ) -> Result<Seat, Expired> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let in_line = async { seats.join(address, self.place.is_some())?.seat().await };
+        match tokio::time::timeout(patience.left(since), in_line).await {
+            Ok(Ok(seat)) => Ok(seat),
+            Ok(Err(_)) => Err(patience.expired(Why::Crowded)),
+            Err(_) => Err(patience.expired(Why::Busy)),
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct StandIn {
     pub(super) refused: RefCell<Vec<(u16, &'static str)>>,
     /// `/wait` is answered when this is told.
     pub(super) go: tokio::sync::Notify,
+    /// Connections of one address to each host; 0: no such limit.
+    pub(super) most: Cell<u32>,
 }
 
 pub(super) fn full(status: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {
@@ -165,6 +167,10 @@ impl Forward for StandIn {
 
     fn redirect(&self, host: &Host) -> Option<String> {
         host.as_str().ends_with(".test").then(|| format!("https://{host}:8443"))
+    }
+
+    fn connections(&self, host: &Host) -> Option<(Arc<str>, u32)> {
+        (self.most.get() > 0).then(|| (host.as_str().into(), self.most.get()))
     }
 
     fn knows(&self, _: &Host) -> bool {

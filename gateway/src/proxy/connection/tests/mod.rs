@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod challenges;
+mod crowd;
 mod framing;
 mod house;
 mod http1;

@@ -3,6 +3,7 @@
 
 mod answers;
 mod deploys;
+mod door;
 mod holding;
 mod pages;
 mod retries;
