@@ -16,7 +16,7 @@ use landlord::{
         process::{Exit, Pidfd},
         spawn::{Program, Spawn, spawn},
     },
-    wire::{Job, Plan, ProcessLimits},
+    wire::{Estate, Job, Plan, ProcessLimits},
 };
 
 struct Said {
@@ -36,6 +36,7 @@ fn plan(dir: &Path, script: &str) -> Plan {
         dotenv: Some(dir.join(".env")),
         listen_fds: false,
         job: Job::Exec,
+        estate: Estate::default(),
         identity: None,
         group: None,
         limits: ProcessLimits::default(),

@@ -22,6 +22,7 @@ pub mod installation;
 mod landlord;
 pub mod machine;
 mod output;
+pub mod peers;
 pub mod ports;
 pub mod process;
 mod setup;

@@ -17,6 +17,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     dotenvs: Vec<(String, String)>,
     descriptors: Option<u32>,
+    default_users: bool,
     ports: Option<Arc<Ports>>,
 }
 
@@ -38,6 +39,7 @@ impl Setup {
             env: Vec::new(),
             dotenvs: Vec::new(),
             descriptors: None,
+            default_users: false,
             ports: None,
         }
     }
@@ -83,6 +85,13 @@ impl Setup {
     /// A variable of the gateway's own environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// As root, a user for each tenant, as where landlord.toml says nothing of it. Else `users = "none"` is written, unless
+    /// the test writes of users itself: whoever is to own a folder must be able to reach it.
+    pub fn default_users(mut self) -> Self {
+        self.default_users = true;
         self
     }
 
@@ -132,6 +141,10 @@ impl Setup {
 
     pub(crate) fn toml(&self, ports: &Ports) -> String {
         let mut text = String::new();
+        let says = |toml: &str| toml.lines().any(|line| line.starts_with("[users]") || line.starts_with("users ="));
+        if !self.default_users && !says(&self.keys) && !says(&self.tables) {
+            text.push_str("users = \"none\"\n");
+        }
         let workers = ports.workers();
         write!(
             text,

@@ -82,7 +82,7 @@ impl Surroundings<'_> {
 
         let listen = sockets::listen(table.table("listen"), self.file.is_none() || zone == localhost());
         let ports = table.table("ports").map_or(sockets::PORTS, |table| sockets::ports(table, &listen));
-        let users = sockets::users(table);
+        let (users, users_written) = sockets::users(table);
         let certificates = certificates::read(table, &zone, &|path| self.absolute(path));
         let http = table.table("http").map(bounds::http).unwrap_or_default();
         let defaults = table.table("defaults").map(|table| Defaults::read(table, self.folder)).unwrap_or_default();
@@ -114,6 +114,7 @@ impl Surroundings<'_> {
             listen,
             ports,
             users,
+            users_written,
             tls: certificates.tls,
             certificates: certificates.folder,
             acme: certificates.acme,

@@ -94,14 +94,17 @@ pub(super) fn ports(mut table: Table<'_, '_>, listen: &Listeners) -> PortRange {
     range
 }
 
-/// `[users]`, or `users = "none"`: everybody is whoever started landlord.
-pub(super) fn users(root: &mut Table<'_, '_>) -> Option<UserRange> {
-    let value = root.take("users")?;
+/// The uids of tenants when nothing is said: outside what accounts, systemd and containers are given.
+pub(super) const USERS: UserRange = UserRange { first: 70_000, last: 79_999 };
+
+/// `[users]`, and whether it was written; `users = "none"`: everybody is whoever started landlord.
+pub(super) fn users(root: &mut Table<'_, '_>) -> (Option<UserRange>, bool) {
+    let Some(value) = root.take("users") else { return (Some(USERS), false) };
     if let DeValue::String(_) = value.spanned.get_ref() {
         root.judge(&value, readers::one_of(&[("none", ())])(&value));
-        return None;
+        return (None, true);
     }
-    root.value_as_table(value).map(user_range)
+    (root.value_as_table(value).map(user_range), true)
 }
 
 fn user_range(mut table: Table<'_, '_>) -> UserRange {
@@ -110,8 +113,10 @@ fn user_range(mut table: Table<'_, '_>) -> UserRange {
     let first = table.read_spanned("first", uid());
     let last = table.read_spanned("last", uid());
     let span = last.as_ref().or(first.as_ref()).map(Spanned::span);
-    let range =
-        UserRange { first: first.map_or(70_000, Spanned::into_inner), last: last.map_or(79_999, Spanned::into_inner) };
+    let range = UserRange {
+        first: first.map_or(USERS.first, Spanned::into_inner),
+        last: last.map_or(USERS.last, Spanned::into_inner),
+    };
     if let Some(span) = span {
         let UserRange { first, last } = range;
         if first > last {

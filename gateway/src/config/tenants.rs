@@ -11,7 +11,7 @@ use super::{
     files::{self, ReadError, Trust},
     hosts, place, tenant,
 };
-use crate::model::{Catalog, Gateway, Host, Rejection, TenantName};
+use crate::model::{Catalog, Gateway, Host, Place, Rejection, TenantName};
 
 /// Bytes of one tenant's file.
 const FILE_CAP: u64 = 64 * 1024;
@@ -38,8 +38,25 @@ pub enum FolderError {
 /// # Errors
 /// Only about the folder itself: see [`FolderError`]. A wrong file is a rejection in the catalog.
 pub fn read(gateway: &Gateway, owners: &BTreeMap<Host, TenantName>) -> Result<Catalog, FolderError> {
-    let owner = (gateway.users.is_some() && nix::unistd::geteuid().is_root()).then_some(0);
+    let root = nix::unistd::geteuid().is_root();
+    let owner = (gateway.users.is_some() && gateway.users_written && root).then_some(0);
     read_as(gateway, owners, Trust { follow: false, owner })
+}
+
+/// Where a tenant's file says `key`; the file as a whole, where it cannot be found.
+pub fn place_of(gateway: &Gateway, tenant: &TenantName, key: &str) -> Place {
+    let path = gateway.tenants.join(format!("{tenant}.toml"));
+    let bytes = files::read(&path, FILE_CAP, Trust::default()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        let word = line.trim_start();
+        if word.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')) {
+            return place::at(&path, &text, offset + line.len() - word.len());
+        }
+        offset += line.len();
+    }
+    place::whole(&path)
 }
 
 fn read_as(gateway: &Gateway, owners: &BTreeMap<Host, TenantName>, trust: Trust) -> Result<Catalog, FolderError> {
@@ -82,12 +99,22 @@ fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
 fn candidate(gateway: &Gateway, path: &Path, trust: Trust) -> Result<Option<tenant::Draft>, Vec<Rejection>> {
     let name = name_of(path)?;
     match files::read(path, FILE_CAP, trust) {
-        Ok(bytes) => tenant::read(gateway, &name, path, &bytes).map(Some),
-        Err(ReadError::NotFound) => Ok(None),
-        Err(why) => {
-            Err(vec![Rejection { tenant: Some(name), place: place::whole(path), error: why.to_string(), hint: None }])
+        Ok(bytes) => {
+            let draft = tenant::read(gateway, &name, path, &bytes)?;
+            // Whoever may name an account may be it: that is root's to say.
+            if draft.tenant.user.is_some() && nix::unistd::geteuid().is_root() {
+                let roots = Trust { owner: Some(0), ..trust };
+                files::read(path, FILE_CAP, roots).map_err(|why| wrong(name, path, &why))?;
+            }
+            Ok(Some(draft))
         }
+        Err(ReadError::NotFound) => Ok(None),
+        Err(why) => Err(wrong(name, path, &why)),
     }
+}
+
+fn wrong(name: TenantName, path: &Path, why: &ReadError) -> Vec<Rejection> {
+    vec![Rejection { tenant: Some(name), place: place::whole(path), error: why.to_string(), hint: None }]
 }
 
 fn name_of(path: &Path) -> Result<TenantName, Vec<Rejection>> {

@@ -181,7 +181,7 @@ mod tests {
         fs::write(&file, vec![b'\n'; 1 + (1 << 20)]).unwrap();
         assert!(refusal(&file, edit()).contains("1048577 bytes"));
         fs::write(&file, "B=1\n").unwrap();
-        assert!(refusal(&file, set_to(&[("A", &"hunter2".repeat(200_000))])).contains("1400006 bytes"));
+        assert!(refusal(&file, set_to(&[("A", &"hunter2".repeat(200_000))])).contains("1400007 bytes"));
         if nix::unistd::geteuid().is_root() {
             std::os::unix::fs::chown(&file, Some(70_000), None).unwrap();
             assert!(refusal(&file, edit()).ends_with("it belongs to uid 70000, not to 0"));

@@ -53,7 +53,7 @@ fn parse_dotenv(file: &Path, bytes: &[u8]) -> Result<Vec<(String, String)>, Fail
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Job, ProcessLimits};
+    use crate::wire::{Estate, Job, ProcessLimits};
 
     fn plan() -> Plan {
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -67,6 +67,7 @@ mod tests {
             listen_fds: false,
             job: Job::Exec,
             identity: None,
+            estate: Estate::default(),
             group: None,
             limits: ProcessLimits::default(),
             sandbox: None,

@@ -6,6 +6,7 @@
 mod bounds;
 mod dotenv;
 mod environment;
+mod estate;
 mod failure;
 mod program;
 mod tenant;

@@ -111,7 +111,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::wire::{Job, ProcessLimits};
+    use crate::wire::{Estate, Job, ProcessLimits};
 
     fn plan(word: &str, path: &str) -> Plan {
         Plan {
@@ -124,6 +124,7 @@ mod tests {
             listen_fds: false,
             job: Job::Exec,
             identity: Some((70_001, 70_001)),
+            estate: Estate::default(),
             group: None,
             limits: ProcessLimits::default(),
             sandbox: None,

@@ -7,7 +7,7 @@ use std::{
     process::exit,
 };
 
-use super::{bounds, failure::Failure, program};
+use super::{bounds, estate, failure::Failure, program};
 use crate::{sys, wire::Plan};
 
 /// The worker's listening socket, by the systemd protocol.
@@ -27,6 +27,7 @@ pub(super) fn become_tenant(plan: &Plan) -> Result<(), Failure> {
     let _ = nix::unistd::setsid();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     bounds::set(plan)?;
+    estate::take_over(plan)?;
     match plan.identity {
         Some((uid, gid)) => sys::identity::drop_to(uid, gid).map_err(system("becoming the tenant"))?,
         None => sys::identity::no_new_privs().map_err(system("giving up privileges"))?,
@@ -38,8 +39,12 @@ pub(super) fn become_tenant(plan: &Plan) -> Result<(), Failure> {
             exit(0);
         }
     }
-    std::env::set_current_dir(&plan.dir).map_err(|error| program::out_of_reach(plan, &plan.dir, &error))?;
-    make_rooms(plan)
+    if !plan.estate.closed {
+        std::env::set_current_dir(&plan.dir).map_err(|error| program::out_of_reach(plan, &plan.dir, &error))?;
+    }
+    make_rooms(plan)?;
+    estate::close(plan);
+    Ok(())
 }
 
 /// An operator who put a `.env` into a folder of their own making gets the rest of it here.

@@ -1,4 +1,5 @@
-//! What several proxies agree on: a table counts as applied, and a generation as idle, when every one of them has said so.
+//! What several proxies agree on: a table counts as applied, and a generation as idle or quiet, when every one of them has
+//! said so.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +25,8 @@ struct Member {
     owes: Option<Now>,
     /// The closed gates that were idle by the table it routes by. After each table it tells all of them again.
     idle: BTreeSet<GenerationId>,
+    /// The open gates that nobody uses, and since when.
+    quiet: BTreeMap<GenerationId, Now>,
 }
 
 impl Accord {
@@ -31,7 +34,7 @@ impl Accord {
     /// number: a process that is started again has said nothing yet.
     pub fn join(&mut self, proxy: u32, told: u64, applied: u64, now: Now) {
         let owes = (applied < told).then_some(now);
-        self.members.insert(proxy, Member { told, applied, owes, idle: BTreeSet::new() });
+        self.members.insert(proxy, Member { told, applied, owes, ..Member::default() });
     }
 
     /// It routes no more. Whoever waited for it alone need not wait longer: see [`Accord::applied`] and [`Accord::all_idle`].
@@ -62,6 +65,34 @@ impl Accord {
         let Some(member) = self.members.get_mut(&proxy) else { return false };
         member.idle.insert(generation);
         self.members.values().all(|member| member.idle.contains(&generation))
+    }
+
+    /// Nobody has used a generation over this proxy since then.
+    pub fn on_quiet(&mut self, proxy: u32, generation: GenerationId, since: Now) {
+        if let Some(member) = self.members.get_mut(&proxy) {
+            member.quiet.insert(generation, since);
+        }
+    }
+
+    /// Somebody uses a generation over this proxy, or waits for it.
+    pub fn on_busy(&mut self, proxy: u32, generation: GenerationId) {
+        if let Some(member) = self.members.get_mut(&proxy) {
+            member.quiet.remove(&generation);
+        }
+    }
+
+    /// Since when nobody has used a generation over any proxy; `None`: somebody does, or nobody knows.
+    pub fn quiet_since(&self, generation: GenerationId) -> Option<Now> {
+        let each = self.members.values().map(|member| member.quiet.get(&generation).copied());
+        // A proxy that has said nothing makes all of it nothing.
+        each.collect::<Option<Vec<Now>>>()?.into_iter().max()
+    }
+
+    /// A generation is gone.
+    pub fn forget(&mut self, generation: GenerationId) {
+        for member in self.members.values_mut() {
+            member.quiet.remove(&generation);
+        }
     }
 
     /// Whether no proxy routes at all.
@@ -151,6 +182,30 @@ mod tests {
         accord.leave(2);
         accord.leave(1);
         assert!(accord.all_idle().is_empty() && accord.is_empty());
+    }
+
+    #[test]
+    fn a_generation_is_quiet_since_the_last_of_all_has_used_it() {
+        let mut accord = Accord::default();
+        assert_eq!(accord.quiet_since(g(7)), None, "nobody knows");
+        accord.join(1, 1, 1, at(0));
+        accord.join(2, 1, 1, at(0));
+        accord.on_quiet(1, g(7), at(100));
+        assert_eq!(accord.quiet_since(g(7)), None, "2 has not said so");
+        accord.on_quiet(2, g(7), at(50));
+        accord.on_quiet(3, g(7), at(900));
+        assert_eq!((accord.quiet_since(g(7)), accord.quiet_since(g(8))), (Some(at(100)), None));
+        accord.on_applied(1, 2);
+        assert_eq!(accord.quiet_since(g(7)), Some(at(100)), "it does not hang on a table");
+        accord.on_busy(1, g(7));
+        assert_eq!(accord.quiet_since(g(7)), None);
+        accord.leave(1);
+        assert_eq!(accord.quiet_since(g(7)), Some(at(50)), "whoever it was busy with has gone with the proxy");
+        accord.join(2, 2, 0, at(200));
+        assert_eq!(accord.quiet_since(g(7)), None, "started again, it has said nothing");
+        accord.on_quiet(2, g(7), at(300));
+        accord.forget(g(7));
+        assert_eq!(accord.quiet_since(g(7)), None);
     }
 
     #[test]

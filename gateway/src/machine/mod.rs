@@ -14,6 +14,7 @@ pub mod issuance;
 pub mod reconcile;
 #[cfg(test)]
 mod simulator;
+pub mod sleep;
 pub mod succession;
 pub mod tenant;
 pub mod worker;

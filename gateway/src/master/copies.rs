@@ -1,4 +1,8 @@
 //! The copy of a tenant's data before a migration, and the way back.
+//!
+//! Both are the tenant's own work: root opens nothing of what it is made of. The copies of a tenant are in a folder of its own
+//! that lies in one that only root can pass, and is entered before the change of user: of the tenant's processes none but
+//! the one that copies can reach it.
 
 use std::{
     collections::BTreeMap,
@@ -6,35 +10,28 @@ use std::{
 };
 
 use super::{
-    child::Child,
     event::Who,
-    lease::{Lease, Starter},
+    lease::{GROUP_FD, Lease, REPORT_FD, Starter},
     plan,
 };
 use crate::{
-    model::{GenerationId, Tenant},
-    sys::{
-        self,
-        spawn::{Program, Spawn},
-    },
+    model::Tenant,
+    sys,
+    wire::{Estate, Job, Plan},
 };
 
-/// `$1` is the tenant's data, `$2` its copy; with `$3`, descriptor 6 is the control group that it is to enter first. The five
-/// newest copies are kept.
+/// `$1` is the tenant's data, `$2` its copy in the working folder. The five newest copies are kept.
 const SNAPSHOT: &str = r#"set -e
-if [ -n "$3" ]; then echo 0 >&6; exec 6>&-; fi
 test -d "$1" || exit 0
 rm -rf -- "$2.part"
 cp -aT -- "$1" "$2.part"
 rm -rf -- "$2"
 mv -T -- "$2.part" "$2"
-cd -- "$(dirname -- "$2")"
 ls | grep -x 'before-[0-9]*' | sort -t- -k2,2n | head -n -5 | xargs -r rm -rf -- || true"#;
 
 /// The way back. It may have been broken off at any point before: what was half copied then is no part of the data, nor is
 /// anything that the tenant put there under that name.
 const RESTORE: &str = r#"set -e
-if [ -n "$3" ]; then echo 0 >&6; exec 6>&-; fi
 test -d "$2" || exit 0
 rm -rf -- "$1.restored"
 cp -aT -- "$2" "$1.restored"
@@ -49,8 +46,6 @@ impl Lease {
     /// # Errors
     /// A sentence for a person.
     pub(super) fn snapshot(&mut self, starter: &Starter<'_>) -> Result<(), String> {
-        let kept = starter.gateway.state.join("backups").join(self.spec.name.as_str());
-        sys::files::make_private_dir(&kept, 0o700).map_err(|e| format!("{}: {e}", kept.display()))?;
         self.copy(SNAPSHOT, Who::Snapshot(self.spec.name.clone(), self.generation), starter)
     }
 
@@ -64,32 +59,41 @@ impl Lease {
 
     fn copy(&mut self, script: &str, who: Who, starter: &Starter<'_>) -> Result<(), String> {
         let gateway = starter.gateway;
-        let instance = plan::folder(gateway, &self.spec).join("instance");
-        let snapshot = snapshot_path(&gateway.state, &self.spec, self.generation);
-        let entrance = starter.entrance()?;
-        let grouped = Path::new(if entrance.is_some() { "grouped" } else { "" });
-        let args = [Path::new("-c"), Path::new(script), Path::new("snapshot"), &instance, &snapshot, grouped];
+        let copies = folder(&gateway.state, &self.spec);
+        if copies.symlink_metadata().is_err() {
+            sys::files::make_private_dir(&copies, 0o700).map_err(|e| format!("{}: {e}", copies.display()))?;
+        }
+        let instance = plan::folder(gateway, &self.spec).join("instance").to_string_lossy().into_owned();
+        let copy = format!("before-{}", self.generation);
+        let words = ["/bin/sh", "-c", script, "snapshot", &instance, &copy];
         let mut env = BTreeMap::from(self.marks(starter.house));
         env.insert("PATH".into(), "/usr/bin:/bin".into());
-        let child = sys::spawn::spawn(Spawn {
-            program: Program::Path("/bin/sh".into()),
-            args: args.iter().map(|arg| arg.as_os_str().to_owned()).collect(),
-            env: env.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
-            fds: entrance.into_iter().collect(),
-            stdin_null: true,
-            stdout: None,
-            stderr: None,
-            dir: Some(gateway.state.clone()),
+        let plan = Plan {
+            argv: words.map(str::to_owned).into(),
+            dir: copies,
+            rooms: Vec::new(),
+            env,
+            extra: BTreeMap::new(),
+            dotenv: None,
+            listen_fds: false,
+            job: Job::Exec,
+            identity: self.identity.or(starter.shared),
+            estate: Estate { closed: true, ..self.estate(gateway) },
+            group: starter.group.is_some().then_some(GROUP_FD),
+            limits: starter.limits,
+            sandbox: None,
+            report: REPORT_FD,
             die_with_parent: !sys::unit::is_ours(),
-        })
-        .map_err(|e| format!("the copy cannot be started: {e}"))?;
-        self.task = Some(Child::watch(child, who, 0, None, starter.events.clone()).map_err(|e| e.to_string())?);
+            path: String::new(),
+        };
+        self.task = Some(self.spawn(&plan, None, who, 0, starter)?);
         Ok(())
     }
 }
 
-fn snapshot_path(state: &Path, spec: &Tenant, generation: GenerationId) -> PathBuf {
-    state.join("backups").join(spec.name.as_str()).join(format!("before-{generation}"))
+/// The folder of a tenant's copies.
+pub(super) fn folder(state: &Path, spec: &Tenant) -> PathBuf {
+    state.join("backups").join(spec.name.as_str())
 }
 
 #[cfg(test)]
@@ -106,9 +110,10 @@ mod tests {
         fs::create_dir(&data).unwrap();
         fs::create_dir(&copies).unwrap();
         let run = |script: &str, generation: u32| {
-            let copy = copies.join(format!("before-{generation}"));
-            let args = [Path::new("-c"), Path::new(script), Path::new("snapshot"), &data, &copy];
-            assert!(std::process::Command::new("/bin/sh").args(args).status().unwrap().success());
+            let copy = format!("before-{generation}");
+            let args = [Path::new("-c"), Path::new(script), Path::new("snapshot"), &data, Path::new(&copy)];
+            let mut shell = std::process::Command::new("/bin/sh");
+            assert!(shell.args(args).current_dir(&copies).status().unwrap().success());
         };
         for generation in 7..13 {
             fs::write(data.join("app.db"), generation.to_string()).unwrap();

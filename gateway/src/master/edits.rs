@@ -19,7 +19,7 @@ use crate::{
         process::Exit,
         spawn::{Program, Spawn},
     },
-    wire::{Job, Plan, ProcessLimits},
+    wire::{Estate, Job, Plan, ProcessLimits},
 };
 
 /// Numbers of the shim's descriptors.
@@ -116,13 +116,14 @@ impl House {
             argv: Vec::new(),
             path: String::new(),
             dotenv: Some(dir.join(".env")),
+            estate: Estate { folders: vec![dir.clone()], closed: false },
             dir,
             rooms: ROOMS.iter().map(PathBuf::from).collect(),
             env: BTreeMap::new(),
             extra: BTreeMap::new(),
             listen_fds: false,
             job: Job::Dotenv { edit: EDIT_FD, answer: ANSWER_FD },
-            identity: seat.identity,
+            identity: seat.identity.or(self.users.shared),
             group: None,
             limits: ProcessLimits::default(),
             sandbox: None,

@@ -65,6 +65,7 @@ impl House {
             return self.kill_all();
         }
         tracing::info!("stopping");
+        self.keep_sleepers();
         self.announce = None;
         self.units.close();
         self.stay("landlord is stopping");

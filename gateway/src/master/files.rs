@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{certificates::Certificates, house::House, records::Record, roles::RoleKind, seat::Seat};
+use super::{certificates::Certificates, house::House, records::Record, seat::Seat};
 use crate::{
     config::{self, tenants::FolderError},
     machine::reconcile::{Fleet, FleetEntry, Plan, Step, reconcile},
@@ -38,7 +38,7 @@ impl House {
         if changed {
             let _ = self.reload_gateway();
         }
-        if changed || self.notices.contains_key("outside") {
+        if changed || self.notices.contains_key("outside") || self.users.refused {
             self.look_again(false);
         }
         self.look_at_dotenvs();
@@ -56,7 +56,8 @@ impl House {
 
     /// Reads every tenant file and takes the steps that lead there.
     pub(super) fn look_again(&mut self, accept_removals: bool) {
-        let catalog = match config::tenants::read(&self.gateway, &self.records.owners()) {
+        self.users.look_anew(&self.gateway);
+        let mut catalog = match config::tenants::read(&self.gateway, &self.records.owners()) {
             Ok(catalog) => catalog,
             Err(error @ (FolderError::Missing(_) | FolderError::NotFolder(_) | FolderError::Unreadable(..))) => {
                 let sentence = format!("{error}: nobody is removed, every tenant keeps its last good settings");
@@ -73,6 +74,7 @@ impl House {
             self.untold = true;
         }
         self.untold |= self.notices.remove("outside").is_some();
+        self.vet(&mut catalog);
         self.note_rejections(&catalog);
         self.seat_last_good(&catalog);
         let fleet = self.fleet();
@@ -176,12 +178,12 @@ impl House {
     /// Lets a tenant in, or gives it new settings.
     fn take(&mut self, spec: Tenant, digest: Digest) {
         let name = spec.name.clone();
+        let identity = match self.identify(&spec) {
+            Ok(identity) => identity,
+            Err(sentence) => return self.note_outside(sentence),
+        };
         let mut record = self.records.of(&name);
         if !self.seats.contains_key(&name) {
-            let identity = match self.identity_of(&name, &mut record.uid) {
-                Ok(identity) => identity,
-                Err(sentence) => return self.note_outside(sentence),
-            };
             match Seat::new(spec.clone(), digest.clone(), identity) {
                 Ok(mut seat) => {
                     let folder = super::plan::folder(&self.gateway, &seat.spec);
@@ -200,6 +202,7 @@ impl House {
                         Err(error) => tracing::error!(tenant = %name, %error, "its log cannot be read"),
                     }
                     self.seats.insert(name.clone(), seat);
+                    self.seat_asleep(&name);
                     self.certify_at_once();
                     tracing::info!(tenant = %name, action = "added", "config");
                 }
@@ -208,6 +211,7 @@ impl House {
         } else if let Some(seat) = self.seats.get_mut(&name) {
             let moved = seat.spec.hosts != spec.hosts;
             (seat.spec, seat.digest) = (spec.clone(), digest.clone());
+            seat.identity = identity;
             seat.removed = false;
             if moved {
                 self.certify_at_once();
@@ -227,13 +231,14 @@ impl House {
         }
         self.unpublished = true;
         self.records.remember(&name, record);
+        self.reconsider_sleep(&name);
         self.keep(&name);
         self.wish(&name);
     }
 
     /// A right file whose tenant has no place: told, and tried again at the slow look.
     fn note_outside(&mut self, sentence: String) {
-        if self.outside.replace(sentence.clone()).as_ref() != Some(&sentence) {
+        if self.outside.insert(sentence.clone()) {
             tracing::error!("{sentence}");
         }
         self.notices.insert("outside", sentence);
@@ -265,7 +270,12 @@ impl House {
     pub(super) fn look_at_dotenv(&mut self, name: &TenantName) -> bool {
         let now = self.dotenv_signature(name);
         let Some(seat) = self.seats.get_mut(name) else { return false };
-        if seat.newest_dotenv == now || seat.removed {
+        // Closed to others, or given to another user, it says what it said.
+        let same = match (&seat.newest_dotenv, &now) {
+            (Some(before), Some(now)) => before.is_of_the_same_content(now),
+            (before, now) => before == now,
+        };
+        if same || seat.removed {
             return false;
         }
         seat.newest_dotenv.clone_from(&now);
@@ -294,21 +304,6 @@ impl House {
         sys::files::signature(&super::plan::folder(&self.gateway, &seat.spec).join(".env")).ok().flatten()
     }
 
-    /// The uid of a tenant, never given to another, where `[users]` asks for one and landlord is root.
-    fn identity_of(&self, name: &TenantName, uid: &mut Option<u32>) -> Result<Option<(u32, u32)>, String> {
-        let Some(range) = self.gateway.users else { return Ok(None) };
-        if !sys::identity::is_root() {
-            return Ok(None);
-        }
-        if uid.is_none() {
-            let taken: BTreeSet<u32> = self.records.all().values().filter_map(|record| record.uid).collect();
-            let free = (range.first..=range.last).find(|uid| !taken.contains(uid) && !RoleKind::UIDS.contains(uid));
-            let full = || format!("{name} gets no uid: all of [users] {}-{} are taken", range.first, range.last);
-            *uid = Some(free.ok_or_else(full)?);
-        }
-        Ok(uid.map(|uid| (uid, uid)))
-    }
-
     /// New settings of the gateway: what can change while it runs does; what cannot is told.
     pub(super) fn take_settings(&mut self, read: Gateway) {
         self.notices.remove("landlord.toml");
@@ -332,7 +327,8 @@ impl House {
         now.apps = read.apps;
         now.app = read.app;
         (now.limits, now.health, now.deploy, now.sleep) = (read.limits, read.health, read.deploy, read.sleep);
-        now.ports = read.ports;
+        (now.ports, now.max_running) = (read.ports, read.max_running);
+        self.sleepers.stirred = true;
         self.ports.resize(read.ports);
         if now.tenants != read.tenants {
             now.tenants = read.tenants;
@@ -381,7 +377,7 @@ fn for_the_next_start(read: &Gateway, now: &Gateway) -> Vec<&'static str> {
         ("state", read.state != now.state),
         ("run", read.run != now.run),
         ("[listen]", read.listen != now.listen),
-        ("[users]", read.users != now.users),
+        ("[users]", (read.users, read.users_written) != (now.users, now.users_written)),
         ("[logs]", (read.log_file_bytes, read.log_files) != (now.log_file_bytes, now.log_files)),
     ];
     differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()

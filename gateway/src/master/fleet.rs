@@ -78,6 +78,9 @@ pub(super) struct TenantMemory {
     pub(super) digest: Digest,
     pub(super) dotenv: Option<Signature>,
     pub(super) newest_dotenv: Option<Signature>,
+    /// It is put to sleep.
+    #[serde(default)]
+    pub(super) asleep: bool,
     pub(super) removed: bool,
     pub(super) identity: Option<(u32, u32)>,
     pub(super) leases: Vec<LeaseMemory>,

@@ -20,7 +20,7 @@ pub(super) fn prepare(folder: &Path, owner: Option<(u32, u32)>) -> io::Result<()
     }
     // Under another name first: a folder that bears the tenant's name is complete.
     let making = folder.with_extension("making");
-    if making.exists() {
+    if making.symlink_metadata().is_ok() {
         std::fs::remove_dir_all(&making).map_err(|e| at(&making, &e))?;
     }
     let mut private = std::fs::DirBuilder::new();
@@ -34,12 +34,17 @@ pub(super) fn prepare(folder: &Path, owner: Option<(u32, u32)>) -> io::Result<()
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&dotenv).map_err(|e| at(&dotenv, &e))?;
     std::fs::set_permissions(&making, std::fs::Permissions::from_mode(0o700)).map_err(|e| at(&making, &e))?;
     if let Some((uid, gid)) = owner {
-        let inside = ROOMS.iter().map(|room| making.join(room)).chain([dotenv]);
-        for path in inside.chain([making.clone()]) {
+        for path in ROOMS.iter().map(|room| making.join(room)).chain([dotenv]) {
             std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).map_err(|e| at(&path, &e))?;
         }
     }
-    std::fs::rename(&making, folder).map_err(|e| at(folder, &e))
+    std::fs::rename(&making, folder).map_err(|e| at(folder, &e))?;
+    match owner {
+        // Last of all, and not before it has its name: until then nobody but root can be in it. Where we do not get this far,
+        // whoever becomes the tenant first is given it.
+        Some((uid, gid)) => std::os::unix::fs::lchown(folder, Some(uid), Some(gid)).map_err(|e| at(folder, &e)),
+        None => Ok(()),
+    }
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

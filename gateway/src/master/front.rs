@@ -97,19 +97,16 @@ impl House {
                     self.let_accept(number, epoch);
                 }
             }
-            FromProxy::Quiet { .. } | FromProxy::Busy { .. } | FromProxy::MaySleep { .. } => {}
+            FromProxy::Quiet { generation, for_ms } => self.on_quiet(number, generation, for_ms),
+            FromProxy::Busy { generation } => self.on_busy(number, generation),
+            FromProxy::MaySleep { generation, veto } => self.on_may_sleep(generation, veto),
             FromProxy::Answering { serial } => proxy.facts.answering = serial,
             FromProxy::Idle { generation } => {
                 if self.proxies.accord.on_idle(number, generation) {
                     self.on_idle(generation);
                 }
             }
-            FromProxy::Waiting { tenant } => {
-                // A company with a visitor at the door starts before the others.
-                let (first, rest): (Vec<_>, Vec<_>) = self.queue.drain(..).partition(|(name, ..)| *name == tenant);
-                self.queue.extend(first.into_iter().chain(rest));
-                self.inbox.push_back((tenant, tenant::Event::Waiting));
-            }
+            FromProxy::Waiting { tenant } => self.on_visitor(number, &tenant),
             FromProxy::Probe { generation, attempt, outcome } => {
                 // One judge at a time, or a failure would count twice. That a worker is well is as true from the next one.
                 let counts = newest || self.proxies.is_next(number) && outcome == ProbeOutcome::Healthy;
@@ -165,6 +162,7 @@ impl House {
         proxy.facts = Facts::default();
         proxy.role.hang_up(&mut self.vault);
         self.proxies.accord.leave(number);
+        self.sleepers.stirred = true;
         if !self.proxies.accord.is_empty() {
             self.on_applied();
             for generation in self.proxies.accord.all_idle() {

@@ -1,7 +1,7 @@
 //! The house: everything the master knows and owns.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     os::fd::OwnedFd,
     path::PathBuf,
     time::{Duration, Instant},
@@ -25,7 +25,9 @@ use super::{
     roles::Log,
     seat::Seat,
     service::Service,
+    sleeping::Sleepers,
     units::Units,
+    users::Users,
     vault::{self, Vault},
     watch::Watch,
 };
@@ -70,6 +72,8 @@ pub(super) struct House {
     pub(super) booted: Instant,
     pub(super) since: jiff::Timestamp,
     pub(super) events: mpsc::UnboundedSender<Event>,
+    /// Who tenants are.
+    pub(super) users: Users,
     pub(super) seats: BTreeMap<TenantName, Seat>,
     pub(super) records: Records,
     pub(super) numbers: Numbers,
@@ -107,8 +111,8 @@ pub(super) struct House {
     /// This program has followed another one in place.
     pub(super) became: bool,
     pub(super) rejected: Vec<Rejection>,
-    /// The last sentence about a tenant that could not be let in, so that it is logged once.
-    pub(super) outside: Option<String>,
+    /// Sentences about tenants that could not be let in, so that each is logged once.
+    pub(super) outside: BTreeSet<String>,
     /// Whether the tenants folder was read since the start.
     pub(super) looked: bool,
     /// What landlord.toml looked like when it was read last.
@@ -123,6 +127,7 @@ pub(super) struct House {
     pub(super) inbox: VecDeque<(TenantName, tenant::Event)>,
     /// Workers that may start when others have: a thundering herd helps nobody.
     pub(super) queue: VecDeque<(TenantName, GenerationId, u32)>,
+    pub(super) sleepers: Sleepers,
     pub(super) announce: Option<Announce>,
     pub(super) farewell: Farewell,
     /// Who started us, where that is a service manager.

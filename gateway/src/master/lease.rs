@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     child::Child,
+    copies,
     event::{Event, Who},
     fleet::LeaseMemory,
     folder::ROOMS,
@@ -26,13 +27,13 @@ use crate::{
         self,
         spawn::{Program, Spawn},
     },
-    wire::{Job, Plan, ProcessLimits},
+    wire::{Estate, Job, Plan, ProcessLimits},
 };
 
 /// Numbers of the shim's descriptors: the socket is 3 by the systemd protocol.
 const SOCKET_FD: i32 = 3;
 const PLAN_FD: i32 = 4;
-const REPORT_FD: i32 = 5;
+pub(super) const REPORT_FD: i32 = 5;
 pub(super) const GROUP_FD: i32 = 6;
 
 /// A generation's holdings.
@@ -44,7 +45,7 @@ pub(super) struct Lease {
     place: plan::Place,
     /// Listening (`inherit`, `unix`), or bound only to keep others away between attempts (`port`).
     socket: Option<OwnedFd>,
-    identity: Option<(u32, u32)>,
+    pub(super) identity: Option<(u32, u32)>,
     /// When its newest process was started, and its number.
     pub(super) begun: Now,
     attempt: u32,
@@ -58,6 +59,8 @@ pub(super) struct Starter<'a> {
     /// The entry in the environment of whatever is started in this house.
     pub(super) house: &'a str,
     pub(super) output: &'a OwnedFd,
+    /// Whom tenants are that have no user of their own, where landlord is root.
+    pub(super) shared: Option<(u32, u32)>,
     pub(super) events: &'a mpsc::UnboundedSender<Event>,
     /// By which a process enters its control group, where there is one.
     pub(super) group: Option<OwnedFd>,
@@ -257,15 +260,37 @@ impl Lease {
             extra: self.spec.env.clone(),
             listen_fds: socket.is_some(),
             job: Job::Exec,
-            identity: self.identity,
+            identity: self.identity.or(starter.shared),
+            estate: self.estate(gateway),
             group: starter.group.is_some().then_some(GROUP_FD),
             limits: starter.limits,
             sandbox: None,
             report: REPORT_FD,
             die_with_parent: !sys::unit::is_ours(),
         };
+        self.spawn(&plan, socket, who, attempt, starter)
+    }
+
+    /// What is the tenant's, whoever's it was before.
+    pub(super) fn estate(&self, gateway: &Gateway) -> Estate {
+        let folders = vec![plan::folder(gateway, &self.spec), copies::folder(&gateway.state, &self.spec)];
+        Estate { folders, closed: false }
+    }
+
+    /// Becomes the tenant in a child, and does what `plan` says.
+    ///
+    /// # Errors
+    /// A sentence for a person.
+    pub(super) fn spawn(
+        &self,
+        plan: &Plan,
+        socket: Option<OwnedFd>,
+        who: Who,
+        attempt: u32,
+        starter: &Starter<'_>,
+    ) -> Result<Child, String> {
         let failed = |what: &str, e: std::io::Error| format!("{what}: {e}");
-        let bytes = serde_json::to_vec(&plan).map_err(|e| format!("the plan of its start: {e}"))?;
+        let bytes = serde_json::to_vec(plan).map_err(|e| format!("the plan of its start: {e}"))?;
         let sealed = sys::memfd::seal("plan", &bytes).map_err(|e| failed("the plan of its start", e))?;
         let (report, theirs) = sys::spawn::pipe().map_err(|e| failed("a pipe", e))?;
         let output = || starter.output.try_clone().map_err(|e| failed("its log", e));

@@ -1,7 +1,7 @@
 //! Opening the house: its folders, its lock and its sockets, before anything is started.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     time::Instant,
 };
@@ -25,7 +25,9 @@ use super::{
     roles::{Post, Role, RoleKind},
     service::Service,
     signals,
+    sleeping::Sleepers,
     units::Units,
+    users::Users,
     vault::Vault,
     watch::Watch,
 };
@@ -54,7 +56,7 @@ impl House {
             Ok::<_, OpenError>(path)
         };
         // Tenants with uids of their own must be able to pass through to their folders, and see nothing on the way.
-        let passage = if gateway.users.is_some() { 0o711 } else { 0o700 };
+        let passage = if sys::identity::is_root() { 0o711 } else { 0o700 };
         let state = made(gateway.state.clone(), passage)?;
         let path = state.join("lock");
         let lock = aftermath::lock(&path).map_err(|e| OpenError::Lock(path.clone(), e))?;
@@ -72,12 +74,18 @@ impl House {
         let folder = made(state.join("records"), 0o700)?;
         let mut records = Records::open(folder.clone()).map_err(|e| OpenError::State(folder, e))?;
         if let Some(range) = gateway.users.filter(|_| sys::identity::is_root()) {
-            records.adopt(&state.join("tenants"), range);
+            records.adopt(&state, range);
         }
+        let users = Users::of(&gateway, sys::identity::is_root());
+        let notice = users.notice(&gateway);
 
         let numbers = Numbers::open(state.join("generation"), records.all().is_empty());
-        if sys::identity::is_root() && gateway.users.is_none() {
-            tracing::warn!("workers run as root: a [users] in landlord.toml gives each tenant a user of its own");
+        if let Some(notice) = &notice {
+            tracing::warn!("{notice}");
+        } else if sys::identity::is_root() && gateway.users.is_none() {
+            tracing::warn!(
+                "workers run as root, without any privilege: without users = \"none\" each has a user of its own"
+            );
         }
         let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
         let listeners = listeners::open(&gateway, cores, &mut vault)?;
@@ -100,6 +108,7 @@ impl House {
             booted: Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now),
             since: jiff::Timestamp::now(),
             events,
+            users,
             seats: BTreeMap::new(),
             records,
             numbers,
@@ -125,15 +134,16 @@ impl House {
             becoming: None,
             became: false,
             rejected: Vec::new(),
-            outside: None,
+            outside: BTreeSet::new(),
             looked: false,
             gateway_signature,
-            notices: BTreeMap::new(),
+            notices: notice.map(|notice| ("users", notice)).into_iter().collect(),
             watch,
             watchers: Vec::new(),
             untold: false,
             inbox: VecDeque::new(),
             queue: VecDeque::new(),
+            sleepers: Sleepers::open(state.join("sleepers.json")),
             announce: Some(announce),
             farewell: Farewell::default(),
             units: Units::new(service.is_managed()),

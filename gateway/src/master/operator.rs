@@ -57,6 +57,9 @@ impl House {
             return replies.done(false, self.unknown(name));
         };
         let before = std::mem::replace(&mut seat.stopped, stopped);
+        // Who is told to stop, or to start, has no reason to sleep any more.
+        let slept = seat.asleep && !stopped && !before && !seat.spec.suspended;
+        seat.asleep &= slept;
         let mut record = self.records.of(name);
         record.stopped = stopped;
         self.records.remember(name, record);
@@ -67,6 +70,9 @@ impl House {
             } else {
                 replies.done(false, format!("{name} is suspended by its file: remove {file} to start it"))
             };
+        }
+        if slept {
+            return self.wake_for(name, replies);
         }
         let state = seat.machine.view().state;
         let there = if stopped {
@@ -111,7 +117,7 @@ impl House {
         if seat.spec.suspended {
             return replies.done(false, format!("{name} is suspended by its file: there is nothing to restart"));
         }
-        if seat.stopped {
+        if seat.stopped || seat.asleep {
             return self.set_stopped(name, false, replies);
         }
         self.deploy(name, replies);

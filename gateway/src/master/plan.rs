@@ -64,9 +64,10 @@ fn branding(tenant: &Tenant) -> String {
     serde_json::to_string(&branding).unwrap_or_else(|_| "{}".into())
 }
 
-/// On a laptop the developer's own PATH (their Python, their Node); with uids of their own, tenants get the system's.
+/// On a laptop the developer's own PATH (their Python, their Node); where tenants may have users of their own, the system's.
 fn search_path(gateway: &Gateway) -> String {
-    let inherited = std::env::var("PATH").ok().filter(|path| gateway.users.is_none() && !path.is_empty());
+    let apart = gateway.users.is_some() && crate::sys::identity::is_root();
+    let inherited = std::env::var("PATH").ok().filter(|path| !apart && !path.is_empty());
     inherited.unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
 }
 

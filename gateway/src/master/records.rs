@@ -2,13 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::state_file::{self, Found, Lasting};
+use super::{
+    state_file::{self, Found, Lasting},
+    users::owners,
+};
 use crate::model::{Digest, GenerationId, Host, Tenant, TenantName, UserRange};
 
 mod numbers;
@@ -71,15 +73,31 @@ impl Records {
     }
 
     /// A folder whose record was lost still tells whose it is by its uid: the tenant gets it back, and nobody else ever.
-    /// Tenants cannot give a folder away, and only root can make one below `tenants`.
-    pub(super) fn adopt(&mut self, tenants: &Path, range: UserRange) {
-        let taken: BTreeSet<u32> = self.all.values().filter_map(|record| record.uid).collect();
-        for entry in std::fs::read_dir(tenants).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_str().and_then(|name| name.parse::<TenantName>().ok());
-            let (Some(name), Ok(found)) = (name, entry.metadata()) else { continue };
-            let (record, uid) = (self.of(&name), found.uid());
-            if record.uid.is_none() && (range.first..=range.last).contains(&uid) && !taken.contains(&uid) {
-                self.remember(&name, Record { uid: Some(uid), ..record });
+    /// Tenants cannot give a folder away, and only root can make one below `tenants` and `backups`. A uid that two records
+    /// have, as after one was copied, stays its whose folder it is.
+    pub(super) fn adopt(&mut self, state: &Path, range: UserRange) {
+        let owners = owners(state);
+        let owns = |uid: u32, name: &TenantName| {
+            owners.iter().any(|(owner, of)| (*owner, of.as_str()) == (uid, name.as_str()))
+        };
+        let mut holders: BTreeMap<u32, Vec<TenantName>> = BTreeMap::new();
+        for (name, record) in &self.all {
+            record.uid.into_iter().for_each(|uid| holders.entry(uid).or_default().push(name.clone()));
+        }
+        for (uid, names) in &holders {
+            let keeper = names.iter().find(|name| owns(*uid, name)).or(names.first());
+            for name in names.iter().filter(|name| Some(*name) != keeper) {
+                tracing::error!(tenant = %name, uid, "another tenant has the same uid: this one gets a new one");
+                let record = Record { uid: None, ..self.of(name) };
+                self.remember(name, record);
+            }
+        }
+        let mut taken: BTreeSet<u32> = holders.into_keys().collect();
+        for (uid, name) in &owners {
+            let Ok(name) = name.parse::<TenantName>() else { continue };
+            let record = self.of(&name);
+            if record.uid.is_none() && (range.first..=range.last).contains(uid) && taken.insert(*uid) {
+                self.remember(&name, Record { uid: Some(*uid), ..record });
             }
         }
     }
@@ -99,11 +117,26 @@ impl Records {
         if self.all.get(name) == Some(&record) {
             return;
         }
-        let path = self.folder.join(format!("{name}.json"));
+        let path = self.path(name);
         if let Err(error) = state_file::write(&path, VERSION, &record, Lasting::ForEver) {
             tracing::error!(file = %path.display(), %error, "what changed is not on disk");
         }
         self.all.insert(name.clone(), record);
+    }
+
+    /// Gives `name` a uid for good: it is on disk when this returns.
+    ///
+    /// # Errors
+    /// It cannot be written down, and nothing has changed.
+    pub(super) fn note_uid(&mut self, name: &TenantName, uid: u32) -> std::io::Result<()> {
+        let record = Record { uid: Some(uid), ..self.of(name) };
+        state_file::write(&self.path(name), VERSION, &record, Lasting::ForEver)?;
+        self.all.insert(name.clone(), record);
+        Ok(())
+    }
+
+    fn path(&self, name: &TenantName) -> PathBuf {
+        self.folder.join(format!("{name}.json"))
     }
 
     /// Notes the snapshot that has to be put back if we go no further; `None`: none has to.

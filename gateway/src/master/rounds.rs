@@ -46,10 +46,13 @@ impl House {
                         self.on(event);
                     }
                 }
-                look = self.watch.changed(), if !self.farewell.has_begun() => match look {
-                    Look::Files => self.look(),
-                    Look::Slow => self.look_slowly(),
-                },
+                look = self.watch.changed(), if !self.farewell.has_begun() => {
+                    match look {
+                        Look::Files => self.look(),
+                        Look::Slow => self.look_slowly(),
+                    }
+                    self.keep_sleepers();
+                }
                 () = tokio::time::sleep(deadline) => {
                     // What has arrived is heard before anybody is called late: it may be we who did not get to run.
                     tokio::task::yield_now().await;
@@ -98,15 +101,21 @@ impl House {
     /// Carries on until nothing is left to be done now, then tells the proxy and those who watch.
     fn settle(&mut self) {
         loop {
+            self.look_at_sleepers();
             self.tell_machines();
             self.start_queued();
+            // What has just been started is in the same table: a proxy that is told twice answers twice.
+            if !self.inbox.is_empty() {
+                continue;
+            }
             if std::mem::take(&mut self.outdated) {
                 self.replace_proxy(None);
             }
             self.want_certificates_of_now();
             self.publish();
             let stepped = self.proceed_with_farewell();
-            if self.inbox.is_empty() && !stepped {
+            let stirred = self.sleepers.stirred && !self.farewell.has_begun();
+            if self.inbox.is_empty() && !stepped && !stirred {
                 break;
             }
         }
@@ -131,6 +140,7 @@ impl House {
         }
         self.end_overdue();
         self.end_overdue_edits();
+        self.sleepers.stirred |= due(self.sleepers.again);
         self.on_issuing_time();
         let seats = &self.seats;
         self.groups.tell(now, |name| seats.get(name).map(|seat| &seat.spec.limits));
@@ -154,8 +164,9 @@ impl House {
             self.edits.deadline(),
         ];
         let acme = self.issuing.as_ref().and_then(|issuing| issuing.role.worker.deadline());
-        let house =
-            house.into_iter().flatten().chain(self.groups.deadline()).chain(acme).chain(self.issuing_deadline());
+        let asleep = self.sleepers.again.filter(|_| !self.farewell.has_begun());
+        let house = house.into_iter().flatten().chain(self.groups.deadline()).chain(acme).chain(asleep);
+        let house = house.chain(self.issuing_deadline());
         // While others wait for their turn, a slow start frees a place by growing old.
         let now = self.now();
         let waited_for = self.seats.values().filter(|_| !self.queue.is_empty()).filter_map(|seat| seat.slow_at(now));

@@ -37,6 +37,11 @@ pub(super) struct Seat {
     pub(super) rejection: Option<String>,
     /// An operator's word.
     pub(super) stopped: bool,
+    /// It is put to sleep: wanted, and not running until somebody comes.
+    pub(super) asleep: bool,
+    pub(super) sleeper: machine::sleep::Sleeper,
+    /// A visitor waits for it to start.
+    pub(super) visited: bool,
     /// Its file is gone; it is being stopped.
     pub(super) removed: bool,
     pub(super) identity: Option<(u32, u32)>,
@@ -62,10 +67,11 @@ impl Seat {
 
     /// The seat of an earlier life, but for what its generations held and whether it is stopped.
     pub(super) fn recall(memory: TenantMemory, output: (OwnedFd, OwnedFd), now: Now) -> Self {
-        let TenantMemory { machine, spec, digest, dotenv, newest_dotenv, removed, identity, leases: _ } = memory;
+        let TenantMemory { machine, spec, digest, dotenv, newest_dotenv, asleep, removed, identity, leases: _ } =
+            memory;
         let machine = machine::tenant::Tenant::recall(spec.name.clone(), seed(&spec.name), machine, now);
         let seat = Self::over(machine, output, (spec, digest), identity);
-        Self { dotenv, newest_dotenv, removed, ..seat }
+        Self { dotenv, newest_dotenv, asleep, removed, ..seat }
     }
 
     /// What the next life needs of it.
@@ -76,6 +82,7 @@ impl Seat {
             digest: self.digest.clone(),
             dotenv: self.dotenv,
             newest_dotenv: self.newest_dotenv,
+            asleep: self.asleep,
             removed: self.removed,
             identity: self.identity,
             // One that is there for its copy only holds nothing.
@@ -111,6 +118,9 @@ impl Seat {
             leases: BTreeMap::new(),
             rejection: None,
             stopped: false,
+            asleep: false,
+            sleeper: machine::sleep::Sleeper::default(),
+            visited: false,
             removed: false,
             identity,
             told: Vec::new(),
@@ -129,12 +139,15 @@ impl Seat {
             (&old.name, &old.command, &old.version) != (&app.name, &app.command, &app.version)
         };
         let migrates = app.migrate.is_some() && serving.is_some_and(changed);
-        let strategy = deploy.strategy.unwrap_or(if migrates { Strategy::Hold } else { Strategy::Overlap });
+        let chosen = deploy.strategy.unwrap_or(if migrates { Strategy::Hold } else { Strategy::Overlap });
+        // Its files are given to another user, and that while nobody uses them.
+        let moves = serving.is_some_and(|lease| lease.identity != self.identity);
+        let strategy = if moves { Strategy::Hold } else { chosen };
         machine::tenant::RolloutPlan {
             digest: self.whole_digest(limits),
             strategy,
             // A restart of the same command has nothing to migrate, and `overlap` never does.
-            migrate: serving.map_or(app.migrate.is_some(), |_| migrates && strategy == Strategy::Hold),
+            migrate: serving.map_or(app.migrate.is_some(), |_| migrates && chosen == Strategy::Hold),
             drain_timeout: deploy.drain_timeout,
             upgrade_timeout: deploy.upgrade_timeout,
             hold_timeout: deploy.hold_timeout,
@@ -219,7 +232,7 @@ impl Seat {
             queued: self.spec.limits.queued_requests,
             connections_per_address: self.spec.limits.connections_per_address,
             full: false,
-            sleeps: false,
+            sleeps: self.spec.sleep.after.is_some(),
         }
     }
 }

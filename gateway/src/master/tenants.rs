@@ -31,6 +31,8 @@ impl House {
         let numbers = &mut self.numbers;
         let actions = seat.machine.on(event, now, &mut || numbers.next());
         self.untold = true;
+        self.sleepers.stirred = true;
+        seat.visited &= seat.machine.state() != tenant::State::Running;
         // Before anything of it is done: whoever goes on from here must know what may have been done.
         let memory = seat.memory();
         self.fleet.keep(name, &memory);
@@ -77,6 +79,7 @@ impl House {
             }
             Action::Close { generation } => {
                 let lease = self.seats.get_mut(name).and_then(|seat| seat.leases.remove(&generation));
+                self.proxies.accord.forget(generation);
                 if let Some(lease) = lease {
                     self.groups.close(name, generation);
                     lease.close(&mut self.ports, &mut self.vault);
@@ -114,7 +117,13 @@ impl House {
 
     fn act_for_worker(&mut self, name: &TenantName, generation: GenerationId, action: worker::Action) {
         match action {
-            worker::Action::Spawn { attempt } => self.queue.push_back((name.clone(), generation, attempt)),
+            worker::Action::Spawn { attempt } => {
+                // A company with a visitor at the door starts before those that have none.
+                let visited = |name: &TenantName| self.seats.get(name).is_some_and(|seat| seat.visited);
+                let behind = self.queue.iter().position(|(other, ..)| visited(name) && !visited(other));
+                let at = behind.unwrap_or(self.queue.len());
+                self.queue.insert(at, (name.clone(), generation, attempt));
+            }
             worker::Action::Stop => {
                 let Some(lease) = self.lease(name, generation) else { return };
                 let signal = sys::process::signal_by_name(&lease.spec.app.stop_signal).unwrap_or(libc::SIGTERM);
@@ -165,6 +174,7 @@ impl House {
                     gateway: &self.gateway,
                     house: &self.mark,
                     output: &seat.output.1,
+                    shared: self.users.shared,
                     events: &self.events,
                     group,
                     limits: self.groups.process_limits(&seat.spec, seat.identity),
@@ -208,6 +218,7 @@ impl House {
             gateway: &self.gateway,
             house: &self.mark,
             output: &seat.output.1,
+            shared: self.users.shared,
             events: &self.events,
             group: self.groups.enter(&seat.spec, generation)?,
             limits: self.groups.process_limits(&seat.spec, seat.identity),
@@ -259,7 +270,8 @@ impl House {
         }
         if let Some(wish) = self.wanted(name) {
             if !self.farewell.has_begun() {
-                self.units.want(name, matches!(wish, Wish::Run { .. }));
+                self.units
+                    .want(name, matches!(wish, Wish::Run { .. } | Wish::Stop { reason: tenant::StopReason::Sleep }));
             }
             self.tell_tenant(name, tenant::Event::Want(wish));
         }
@@ -276,6 +288,8 @@ impl House {
             Wish::Stop { reason: tenant::StopReason::Suspended }
         } else if seat.stopped {
             Wish::Stop { reason: tenant::StopReason::Operator }
+        } else if seat.asleep {
+            Wish::Stop { reason: tenant::StopReason::Sleep }
         } else {
             Wish::Run { plan: self.plan_for(seat) }
         })

@@ -11,26 +11,13 @@ impl House {
     /// All of them, whether or not they hold.
     pub(super) fn walls(&self) -> Vec<Wall> {
         vec![
-            self.users_wall(),
+            self.users.wall(&self.gateway),
             self.files_wall(),
             self.syscalls_wall(),
             self.groups_wall(),
             self.loopback_wall(),
             self.storage_wall(),
         ]
-    }
-
-    /// Each tenant is a user of its own.
-    fn users_wall(&self) -> Wall {
-        match (sys::identity::is_root(), self.gateway.users) {
-            (true, Some(range)) => {
-                holds("users", format!("each tenant is a user of its own, {} to {}", range.first, range.last))
-            }
-            (true, None) => {
-                fails("users", "every worker is root's user: `[users]` in landlord.toml gives each its own")
-            }
-            (false, _) => fails("users", NOT_ROOT),
-        }
     }
 
     /// Each reads and writes what is its own, by Landlock.
@@ -53,9 +40,11 @@ impl House {
     }
 
     /// Each has its share of memory, processor and processes, by a control group.
-    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
     fn groups_wall(&self) -> Wall {
-        fails("groups", "no control groups: run landlord as its service, whose unit has Delegate=yes")
+        match self.groups.wall() {
+            Ok(note) => holds("groups", note),
+            Err(note) => fails("groups", note),
+        }
     }
 
     /// Nobody but the gateway reaches a worker's port.

@@ -25,8 +25,11 @@ pub struct Gateway {
     pub listen: Listeners,
     /// Ports of workers.
     pub ports: PortRange,
-    /// Uids of tenants, where the file has `[users]`; acted on only as root. `None`: everybody is the invoking user.
+    /// Uids of tenants; acted on only as root. `None`, `users = "none"`: everybody is the invoking user.
     pub users: Option<UserRange>,
+    /// The file has `[users]`: who cannot have one of them is refused, where else all would share a user.
+    #[serde(default)]
+    pub users_written: bool,
     /// Where certificates come from.
     pub tls: TlsProvider,
     /// `[tls] folder`: certificates from elsewhere, where `tls` is [`TlsProvider::Files`].

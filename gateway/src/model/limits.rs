@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Bytes of memory; more is an out-of-memory kill inside the tenant (`memory.max`).
     pub memory: Option<u64>,
-    /// Bytes of memory above which its processes are slowed down and reclaimed from (`memory.high`); `None`: nine tenths of
-    /// `memory`.
+    /// Bytes of memory above which its processes are slowed down and reclaimed from (`memory.high`); `None`: they are not.
     pub memory_high: Option<u64>,
     /// CPU in percent of one core (`cpu.max`).
     pub cpu: Option<u32>,

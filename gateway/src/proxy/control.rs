@@ -24,6 +24,7 @@ use super::{
     outbox::Outbox,
     parcel::{ControlError, find_sockets, one, sealed},
     probe::{Finding, Probes},
+    quiet::Quiet,
     routes::{Routes, Table},
 };
 use crate::{
@@ -59,6 +60,7 @@ struct Control {
     closed: HashMap<GenerationId, Instant>,
     idle_told: HashSet<GenerationId>,
     probes: Probes,
+    quiet: Quiet,
     reports: mpsc::UnboundedSender<Report>,
     records: mpsc::Sender<Vec<Record>>,
     start: bool,
@@ -83,6 +85,7 @@ pub(crate) async fn run(link: OwnedFd) -> Result<ExitCode, ControlError> {
     let link = ToMaster::new(link).map_err(LinkError::Io)?;
     let (reports, mut reported) = mpsc::unbounded_channel();
     let (found, mut findings) = mpsc::unbounded_channel();
+    let (asked, mut vetoes) = mpsc::unbounded_channel();
     let (records, mut batches) = access::channel();
     let mut control = Control {
         link,
@@ -94,7 +97,8 @@ pub(crate) async fn run(link: OwnedFd) -> Result<ExitCode, ControlError> {
         house: None,
         closed: HashMap::new(),
         idle_told: HashSet::new(),
-        probes: Probes::new(found),
+        probes: Probes::new(found, asked),
+        quiet: Quiet::default(),
         reports,
         records,
         start: false,
@@ -129,6 +133,7 @@ pub(crate) async fn run(link: OwnedFd) -> Result<ExitCode, ControlError> {
                 }
             }
             Some(finding) = findings.recv() => control.found(finding),
+            Some(answer) = vetoes.recv() => control.tell(answer),
             Some(batch) = batches.recv() => control.write(&batch),
             _ = tick.tick() => control.tick(),
             _ = control.counters.tick() => control.count(),
@@ -179,6 +184,10 @@ impl Control {
     /// Never waits: the master may be away while its end of the link is kept for the next one.
     fn tell(&mut self, fact: FromProxy) {
         self.outbox.push(fact);
+    }
+
+    fn tell_each(&mut self, facts: Vec<FromProxy>) {
+        facts.into_iter().for_each(|fact| self.tell(fact));
     }
 
     fn told(&mut self, message: ToProxy, fds: Vec<OwnedFd>) -> Result<(), ControlError> {
@@ -236,10 +245,12 @@ impl Control {
                 // The store is what every core loads from: no request routes by an older table from here on, and one
                 // that was between its look and its gate is counted by the gate or finds it closed.
                 self.tell(FromProxy::Applied { epoch });
+                let news = self.quiet.apply(&table, Instant::now());
+                self.tell_each(news);
                 self.start_when_complete()?;
                 self.tell_idle(true);
             }
-            ToProxy::AskSleep { .. } => {}
+            ToProxy::AskSleep { generation, path } => self.probes.ask_sleep(generation, path),
             ToProxy::Retire => self.retire()?,
             ToProxy::Drain { deadline_ms } => self.drain(Duration::from_millis(deadline_ms))?,
         }
@@ -327,6 +338,8 @@ impl Control {
                 backend.gate.cut(true);
             }
         }
+        let news = self.quiet.look(&house.routes.current(), Instant::now());
+        self.tell_each(news);
     }
 
     /// The log's pipe may be full at the very end.

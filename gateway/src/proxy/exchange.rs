@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     net::{IpAddr, SocketAddr},
+    os::fd::RawFd,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -35,6 +36,9 @@ pub struct Connection {
     pub protocol: Protocol,
     /// The proxy drains: answer with `Connection: close` (h1).
     pub draining: Cell<bool>,
+    /// The client's socket, open for as long as a request of this connection is being answered (h1). Of HTTP/2 a stream's end
+    /// says more.
+    pub socket: Option<RawFd>,
 }
 
 impl Connection {

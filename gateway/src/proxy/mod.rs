@@ -14,6 +14,7 @@ pub(crate) mod outbox;
 pub mod pages;
 pub(crate) mod parcel;
 pub(crate) mod probe;
+pub(crate) mod quiet;
 pub mod routes;
 #[cfg(test)]
 mod tests;

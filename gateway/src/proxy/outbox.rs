@@ -44,7 +44,7 @@ impl Outbox {
 }
 
 fn replaces(fact: &FromProxy, earlier: &FromProxy) -> bool {
-    use FromProxy::{Answering, Applied, Counters, Hello, Idle, Probe, Ready, Waiting};
+    use FromProxy::{Answering, Applied, Busy, Counters, Hello, Idle, MaySleep, Probe, Quiet, Ready, Waiting};
     match (fact, earlier) {
         // Everything is said anew behind it.
         (Hello { .. }, _)
@@ -56,6 +56,8 @@ fn replaces(fact: &FromProxy, earlier: &FromProxy) -> bool {
         | (Ready, Ready) => true,
         (Idle { generation }, Idle { generation: earlier }) => generation == earlier,
         (Waiting { tenant }, Waiting { tenant: earlier }) => tenant == earlier,
+        (Quiet { generation, .. } | Busy { generation }, Quiet { generation: earlier, .. } | Busy { generation: earlier })
+        | (MaySleep { generation, .. }, MaySleep { generation: earlier, .. }) => generation == earlier,
         (Probe { generation, .. }, Probe { generation: earlier, .. }) => generation == earlier,
         _ => false,
     }
@@ -120,5 +122,12 @@ mod tests {
         assert_eq!(said(facts), [counters(1), applied(2), idle(2), idle(1)]);
         let hello = FromProxy::Hello { protocol: 1, epoch: 2 };
         assert_eq!(said([applied(2), idle(1), FromProxy::Ready, hello.clone()]), [hello]);
+    }
+
+    #[test]
+    fn who_is_quiet_and_busy_by_turns_is_what_it_was_last() {
+        let quiet = |generation| FromProxy::Quiet { generation: GenerationId(generation), for_ms: 1000 };
+        let busy = |generation| FromProxy::Busy { generation: GenerationId(generation) };
+        assert_eq!(said([quiet(1), busy(1), quiet(2), quiet(1), busy(1)]), [quiet(2), busy(1)]);
     }
 }

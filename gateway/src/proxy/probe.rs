@@ -23,9 +23,11 @@ use crate::{
     wire::FromProxy,
 };
 
-/// The first pause after a failed probe of a starting worker; doubled up to [`EAGER_MOST`].
-const EAGER: Duration = Duration::from_millis(5);
+/// The first pause after a failed probe of a starting worker.
+const EAGER: Duration = Duration::from_millis(1);
 const EAGER_MOST: Duration = Duration::from_millis(100);
+/// The next ones are this part of what it has taken by then, so that nobody waits for much longer than it takes to start.
+const EAGER_PART: u32 = 8;
 
 /// What one probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ impl From<Finding> for FromProxy {
 pub(crate) struct Probes {
     running: HashMap<GenerationId, Running>,
     out: mpsc::UnboundedSender<Finding>,
+    /// Answers to questions whether a worker may sleep.
+    asked: mpsc::UnboundedSender<FromProxy>,
 }
 
 #[derive(Debug)]
@@ -70,8 +74,26 @@ impl Drop for Running {
 }
 
 impl Probes {
-    pub(crate) fn new(out: mpsc::UnboundedSender<Finding>) -> Self {
-        Self { running: HashMap::new(), out }
+    pub(crate) fn new(out: mpsc::UnboundedSender<Finding>, asked: mpsc::UnboundedSender<FromProxy>) -> Self {
+        Self { running: HashMap::new(), out, asked }
+    }
+
+    /// Asks a worker whether it may sleep: 423 (Locked) is a veto, and nothing else is. Always answered; one that is not
+    /// probed is not there to be asked.
+    pub(crate) fn ask_sleep(&self, generation: GenerationId, path: String) {
+        let target = self.running.get(&generation).map(|running| running.target.clone());
+        let out = self.asked.clone();
+        tokio::task::spawn_local(async move {
+            let veto = match target {
+                Some(target) => {
+                    let asked = time::timeout(target.probe.timeout, ask(&target, &path)).await;
+                    matches!(asked, Ok(Ok(StatusCode::LOCKED)))
+                }
+                None => false,
+            };
+            // The control thread ends only with the process.
+            let _ = out.send(FromProxy::MaySleep { generation, veto });
+        });
     }
 
     /// Probes what the table says. A probe that the table does not change goes on undisturbed.
@@ -122,16 +144,12 @@ impl Probes {
 /// Probes on and on; tells each success of a starting worker, each failure of a running one, and each change.
 async fn watch(target: Target, delay: Duration, out: mpsc::UnboundedSender<Finding>) {
     time::sleep(delay).await;
-    let (probe, mut last, mut eager) = (&target.probe, None, EAGER);
+    let (probe, mut last, begin) = (&target.probe, None, time::Instant::now());
     loop {
         let outcome = once(&target).await;
         let changed = last.as_ref() != Some(&outcome);
         let pause = match &outcome {
-            ProbeOutcome::Unhealthy(_) if probe.starting => {
-                let pause = eager;
-                eager = (eager * 2).min(EAGER_MOST);
-                pause
-            }
+            ProbeOutcome::Unhealthy(_) if probe.starting => (begin.elapsed() / EAGER_PART).clamp(EAGER, EAGER_MOST),
             _ => probe.interval,
         };
         if changed || (outcome == ProbeOutcome::Healthy) == probe.starting {
@@ -276,7 +294,7 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             drop(listener);
             let (out, mut findings) = mpsc::unbounded_channel();
-            let (routes, mut probes) = (Routes::new(1), Probes::new(out));
+            let (routes, mut probes) = (Routes::new(1), Probes::new(out, mpsc::unbounded_channel().0));
             probes.apply(&table(&routes, 1, port, probe(true, 3)));
             let first = findings.recv().await.unwrap();
             assert_eq!(first.outcome, ProbeOutcome::Unhealthy("connection refused".into()));
@@ -314,6 +332,34 @@ mod tests {
             assert_eq!(outcome, ProbeOutcome::Healthy);
             let (outcome, _) = tokio::join!(once(&target), answer(&listener, "503 No"));
             assert_eq!(outcome, ProbeOutcome::Unhealthy("GET /: 503".into()));
+        });
+    }
+
+    #[test]
+    fn only_423_keeps_a_worker_awake() {
+        local(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let ((out, _findings), (asked, mut answers)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+            let (routes, mut probes) = (Routes::new(1), Probes::new(out, asked));
+            probes.apply(&table(&routes, 1, port, Probe { interval: Duration::from_secs(60), ..probe(false, 0) }));
+            for (status, vetoes) in [("423 Locked", true), ("200 OK", false), ("500 Oh", false), ("404 None", false)] {
+                // It is asked while nobody else is: the first probe comes after its interval.
+                probes.ask_sleep(GenerationId(1), "/may-sleep".into());
+                let head = answer(&listener, status).await;
+                assert!(head.starts_with("GET /may-sleep HTTP/1.1\r\n") || head.starts_with("GET /healthz"), "{head}");
+                if head.starts_with("GET /healthz") {
+                    answer(&listener, status).await;
+                }
+                let told = answers.recv().await.unwrap();
+                assert_eq!(told, FromProxy::MaySleep { generation: GenerationId(1), veto: vetoes }, "{status}");
+            }
+            drop(listener);
+            for nobody in [1, 7] {
+                probes.ask_sleep(GenerationId(nobody), "/may-sleep".into());
+                let told = answers.recv().await.unwrap();
+                assert_eq!(told, FromProxy::MaySleep { generation: GenerationId(nobody), veto: false });
+            }
         });
     }
 

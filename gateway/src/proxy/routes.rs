@@ -57,6 +57,8 @@ pub struct Tenant {
     pub connections: Option<u32>,
     /// Its storage is used up.
     pub full: bool,
+    /// Nobody's using it is told to the master.
+    pub sleeps: bool,
 }
 
 /// What to do with the requests of a tenant.
@@ -116,6 +118,14 @@ impl Table {
         self.tenants
             .iter()
             .filter(|tenant| matches!(tenant.serving, Serving::Hold) && tenant.held.told.load(Ordering::Acquire))
+    }
+
+    /// What serves a tenant that may be put to sleep, and the places of its visitors who wait.
+    pub fn sleepers(&self) -> impl Iterator<Item = (&Arc<Backend>, &Arc<Held>)> {
+        self.tenants.iter().filter(|tenant| tenant.sleeps).filter_map(|tenant| match &tenant.serving {
+            Serving::Serve(backend) => Some((backend, &tenant.held)),
+            _ => None,
+        })
     }
 
     /// Whether it names this generation.
@@ -178,6 +188,7 @@ impl Table {
                 seats: seats(tenant.concurrent, tenant.queued, known),
                 connections: tenant.connections_per_address,
                 full: tenant.full,
+                sleeps: tenant.sleeps,
             });
         }
         table

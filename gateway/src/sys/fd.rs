@@ -1,4 +1,4 @@
-//! Descriptors that a parent handed down by number.
+//! Descriptors by number, most of them handed down by a parent.
 
 use std::{
     io,
@@ -20,6 +20,18 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     fcntl(looked_at, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     // SAFETY: it is open, and it is ours alone: the parent gave this number to us, and nothing else here knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Another descriptor of what this number names, close-on-exec.
+///
+/// # Errors
+/// `EBADF`: it names nothing; `EMFILE`: there are no more.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only looked at by fcntl, which tells a closed number by EBADF.
+    let looked_at = unsafe { BorrowedFd::borrow_raw(number) };
+    let twin = fcntl(looked_at, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: it was just made, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(twin) })
 }
 
 /// Closes every descriptor from `first` on at the next exec.

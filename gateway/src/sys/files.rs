@@ -240,6 +240,13 @@ pub fn signature(path: &Path) -> io::Result<Option<Signature>> {
     Ok(Some(Signature::from(&metadata)))
 }
 
+impl Signature {
+    /// Whether only attributes (owner, mode) may have changed between the two.
+    pub fn is_of_the_same_content(&self, other: &Self) -> bool {
+        (self.ino, self.size, self.mtime_ns) == (other.ino, other.size, other.mtime_ns)
+    }
+}
+
 impl From<&Metadata> for Signature {
     fn from(metadata: &Metadata) -> Self {
         let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);

@@ -23,8 +23,11 @@ pub struct Plan {
     pub listen_fds: bool,
     /// What is done once it has become the tenant.
     pub job: Job,
-    /// Uid and gid to become.
+    /// Uid and gid to become; where landlord is root, there is always one. `None`: whoever started landlord.
     pub identity: Option<(u32, u32)>,
+    /// What is done as root before that.
+    #[serde(default)]
+    pub estate: Estate,
     /// `cgroup.procs` of its control group, open for writing, under this number: entered first of all.
     pub group: Option<i32>,
     /// Resource limits.
@@ -37,6 +40,15 @@ pub struct Plan {
     pub die_with_parent: bool,
     /// `PATH`, for finding the program.
     pub path: String,
+}
+
+/// What is put into the tenant's hands before the shim becomes the tenant. Acted on as root only, but for `closed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estate {
+    /// Folders that are to belong to `identity` with all that is in them; those that are not there are passed over.
+    pub folders: Vec<PathBuf>,
+    /// `dir` lies where only root can pass: it is entered before the change of user.
+    pub closed: bool,
 }
 
 /// What the shim does as the tenant.

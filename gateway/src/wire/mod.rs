@@ -18,7 +18,7 @@ pub use control::{
 };
 pub use count::{CountOrder, Counted};
 pub use dotenv::{DOTENV_MESSAGE_CAP, DotenvAnswer, DotenvEdit, DotenvLength, DotenvSetting};
-pub use exec::{Job, Plan, ProcessLimits, Walls};
+pub use exec::{Estate, Job, Plan, ProcessLimits, Walls};
 pub use link::{Link, LinkError};
 pub use log::{FromLog, ToLog};
 pub use proxy::{FromProxy, ListenerKind, ToProxy};

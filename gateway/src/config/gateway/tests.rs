@@ -32,7 +32,7 @@ fn a_laptop_needs_no_file() {
     assert_eq!(addresses(&gateway.listen.https), "127.0.0.1:8443 [::1]:8443");
     assert_eq!(addresses(&gateway.listen.http), "127.0.0.1:8080 [::1]:8080");
     assert_eq!(gateway.ports, PortRange { first: 20_000, last: 29_999 });
-    assert_eq!(gateway.users, None);
+    assert_eq!((gateway.users, gateway.users_written), (Some(UserRange { first: 70_000, last: 79_999 }), false));
     let bundled = &gateway.apps[&gateway.app];
     assert_eq!(bundled.command, ["landlord-worker", "serve"]);
     assert_eq!(bundled.migrate.as_deref().unwrap(), ["landlord-worker", "migrate"]);
@@ -116,7 +116,7 @@ fn everything_can_be_set() {
     assert_eq!(addresses(&gateway.listen.https), "127.0.0.1:9443 [::1]:9443");
     assert_eq!(gateway.listen.http, []);
     assert_eq!(gateway.ports, PortRange { first: 30_000, last: 30_100 });
-    assert_eq!(gateway.users, Some(UserRange { first: 70_000, last: 79_999 }));
+    assert_eq!((gateway.users, gateway.users_written), (Some(UserRange { first: 70_000, last: 79_999 }), true));
     assert_eq!((gateway.http.idle_timeout.as_secs(), gateway.http.header_bytes), (120, 65_536));
     assert_eq!((gateway.http.streams, gateway.http.body_rate), (64, 0));
     assert_eq!((gateway.limits.memory, gateway.limits.cpu), (Some(512 << 20), Some(150)));

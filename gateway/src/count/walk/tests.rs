@@ -55,7 +55,10 @@ fn every_block_counts_once_and_nothing_outside() {
     let sum = count(temp.path(), &Bounds { links: 0, ..bounds() });
     assert!(sum.bytes.abs_diff(du(&acme)) <= 501, "{sum:?}");
 
-    assert_eq!(super::sum(File::open(temp.path()).unwrap().as_fd(), "beta", &bounds()).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(
+        super::sum(File::open(temp.path()).unwrap().as_fd(), "beta", &bounds()).unwrap_err().kind(),
+        io::ErrorKind::NotFound
+    );
     symlink("/", temp.path().join("beta")).unwrap();
     super::sum(File::open(temp.path()).unwrap().as_fd(), "beta", &bounds()).unwrap_err();
 }

@@ -17,7 +17,7 @@ impl Fact {
     pub(super) fn outlives_masters(&self) -> bool {
         match self {
             Fact::Spawn { .. } | Fact::Killed { .. } => false,
-            Fact::Told(event) => matches!(event, Event::Want(_) | Event::Deploy | Event::Waiting),
+            Fact::Told(event) => matches!(event, Event::Want(_) | Event::Deploy),
             Fact::Healthy { .. } | Fact::Unhealthy { .. } | Fact::Exit { .. } => true,
             Fact::Applied { .. } | Fact::Idle { .. } | Fact::Recalled => true,
         }

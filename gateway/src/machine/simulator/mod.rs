@@ -95,8 +95,7 @@ impl World {
             1 => Event::Want(Wish::Stop { reason: StopReason::Suspended }),
             2 => Event::Want(Wish::Stop { reason: StopReason::Removed }),
             3 => Event::Want(Wish::Stop { reason: StopReason::Sleep }),
-            4 => Event::Waiting,
-            5 | 6 => Event::Deploy,
+            4 | 5 => Event::Deploy,
             _ => Event::Want(Wish::Run { plan: self.rollout_plan() }),
         }
     }

@@ -315,10 +315,9 @@ impl House {
         assert_eq!(self.ledger.settled, self.ledger.requests, "a request is still open: {:#?}", self.tenant);
     }
 
-    /// The machine wants what the files say; a visitor may have woken it.
+    /// The machine wants what it was told last.
     pub(super) fn holds_converged(&self) {
-        let asleep = self.files == Some(Wish::Stop { reason: StopReason::Sleep });
-        assert!(asleep || self.tenant.wish() == self.files.as_ref(), "{:?} is wanted: {:#?}", self.files, self.tenant);
+        assert!(self.tenant.wish() == self.files.as_ref(), "{:?} is wanted: {:#?}", self.files, self.tenant);
         // What failed is tried again, or says why not.
         let view = self.tenant.view();
         if let Some(Wish::Run { plan }) = &self.files

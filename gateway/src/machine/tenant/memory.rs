@@ -22,7 +22,6 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     wish: Option<Wish>,
-    plan: Option<RolloutPlan>,
     /// The newest wish has not come to rest.
     under_way: bool,
     forced: bool,
@@ -126,7 +125,6 @@ impl Tenant {
         };
         Memory {
             wish: self.wish.clone(),
-            plan: self.plan.clone(),
             under_way,
             forced: self.recalled.map_or(self.forced, |recalled| recalled.forced),
             current: self.current,
@@ -161,7 +159,6 @@ impl Tenant {
         let generations = memory.generations.into_iter();
         tenant.generations = generations.map(|(id, one)| (id, one.recall(id, seed, revision, now))).collect();
         tenant.wish = memory.wish;
-        tenant.plan = memory.plan;
         tenant.current = memory.current;
         tenant.torn = memory.torn;
         tenant.revision = memory.revision;

@@ -35,7 +35,7 @@ pub enum StopReason {
     Suspended,
     /// Its file is gone.
     Removed,
-    /// Nobody asked for it for a while. The next visitor starts it.
+    /// Nobody asked for it for a while. Visitors are held, and the first of them has it wanted again.
     Sleep,
 }
 
@@ -118,8 +118,6 @@ pub enum Event {
         /// Why not, for a person.
         result: Result<(), String>,
     },
-    /// A visitor waits.
-    Waiting,
     /// Time has passed; see [`super::Tenant::deadline`].
     Timer,
 }
@@ -157,7 +155,8 @@ pub enum Action {
     Log {
         /// About which generation.
         generation: Option<GenerationId>,
-        /// A word: `ready`, `exit`, `unhealthy`, `failed`, `deploy`, `deployed`, `rolled_back`, `stopped`.
+        /// A word: `ready`, `exit`, `unhealthy`, `failed`, `deploy`, `deployed`, `rolled_back`, `stopped`,
+        /// `asleep`.
         event: &'static str,
         /// For a person.
         reason: String,

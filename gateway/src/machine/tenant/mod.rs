@@ -31,8 +31,6 @@ pub struct Tenant {
     name: TenantName,
     seed: u64,
     wish: Option<Wish>,
-    /// What to run when a visitor wakes it.
-    plan: Option<RolloutPlan>,
     /// Grows with every request; the work for request n ends by `done = n`.
     request: u64,
     done: u64,
@@ -72,7 +70,6 @@ impl Tenant {
             name,
             seed,
             wish: None,
-            plan: None,
             request: 0,
             done: 0,
             owed: false,
@@ -163,12 +160,6 @@ impl Tenant {
                     self.task_result = Some(result);
                 }
             }
-            Event::Waiting => {
-                if let (Some(Wish::Stop { reason: StopReason::Sleep }), Some(plan)) = (&self.wish, &self.plan) {
-                    self.wish = Some(Wish::Run { plan: plan.clone() });
-                    self.ask(false, false, now, out);
-                }
-            }
             Event::Timer => {
                 let ids: Vec<GenerationId> = self.generations.keys().copied().collect();
                 for id in ids {
@@ -184,7 +175,6 @@ impl Tenant {
             (old, new) => old.as_ref() == Some(new),
         };
         if let Wish::Run { plan } = &wish {
-            self.plan = Some(plan.clone());
             for generation in self.generations.values_mut().filter(|one| one.plan.digest == plan.digest) {
                 generation.retime(plan);
             }
@@ -192,17 +182,17 @@ impl Tenant {
         self.wish = Some(wish);
         match self.recalled.take() {
             Some(Recalled { under_way: true, forced }) => {
-                self.ask(true, same && forced, now, out);
+                self.ask(same && forced, now, out);
                 self.go_on();
             }
-            _ if !same => self.ask(true, false, now, out),
+            _ if !same => self.ask(false, now, out),
             _ => {}
         }
     }
 
     fn deploy(&mut self, now: Now, out: &mut Vec<Action>) {
         if matches!(self.wish, Some(Wish::Run { .. })) {
-            self.ask(true, true, now, out);
+            self.ask(true, now, out);
         } else {
             let message = format!("{} is not running: start it instead", self.name);
             out.push(Action::Settled { ok: false, message });
@@ -210,10 +200,10 @@ impl Tenant {
     }
 
     /// A new request: the one before it, if still under way, is superseded.
-    fn ask(&mut self, owed: bool, forced: bool, now: Now, out: &mut Vec<Action>) {
+    fn ask(&mut self, forced: bool, now: Now, out: &mut Vec<Action>) {
         self.settle(false, "superseded by a newer request".to_owned(), out);
         self.request += 1;
-        self.owed = owed;
+        self.owed = true;
         self.forced = forced;
         self.work.hurry(now);
     }

@@ -98,6 +98,11 @@ impl Tenant {
         self.revision
     }
 
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
     /// What can be told about it now.
     pub fn view(&self) -> View {
         let subject = self.subject();

@@ -123,8 +123,10 @@ impl Tenant {
             return false;
         }
         self.current = None;
-        out.push(Action::Log { generation: None, event: "stopped", reason: String::new(), next: None });
-        let message = format!("{} is stopped", self.name);
+        let sleeps = self.wish == Some(Wish::Stop { reason: StopReason::Sleep });
+        let event = if sleeps { "asleep" } else { "stopped" };
+        out.push(Action::Log { generation: None, event, reason: String::new(), next: None });
+        let message = format!("{} is {event}", self.name);
         self.finish(true, message, out);
         if self.wish == (Some(Wish::Stop { reason: StopReason::Removed })) {
             out.push(Action::Gone);

@@ -32,10 +32,11 @@ fn most(machine: u64) -> u64 {
 
 fn files(limits: &Limits, machine: u64) -> [(&'static str, String); 7] {
     let or_max = |number: Option<u64>| number.map_or_else(|| "max".to_owned(), |number| number.to_string());
-    let high = limits.memory_high.or(limits.memory.map(|bytes| bytes / 10 * 9));
     let quota = limits.cpu.map(|percent| u64::from(percent) * PERIOD / 100);
     [
-        ("memory.high", or_max(high)),
+        // Only where it is asked for: without swap, who has nothing to give back is not ended there but slowed down to nothing,
+        // for minutes, and nobody is told why.
+        ("memory.high", or_max(limits.memory_high)),
         ("memory.max", limits.memory.unwrap_or(most(machine)).to_string()),
         // What is limited to so much memory does not get the machine's swap instead.
         ("memory.swap.max", "0".to_owned()),
@@ -73,7 +74,7 @@ mod tests {
 
         let limits = Limits { memory: Some(100 << 20), cpu: Some(150), processes: None, ..Limits::default() };
         let some = files(&limits, 4 << 30);
-        assert_eq!((value(&some, "memory.max"), value(&some, "memory.high")), (Some("104857600"), Some("94371840")));
+        assert_eq!((value(&some, "memory.max"), value(&some, "memory.high")), (Some("104857600"), Some("max")));
         assert_eq!((value(&some, "cpu.max"), value(&some, "pids.max")), (Some("150000 100000"), Some("max")));
         let high = files(&Limits { memory_high: Some(1 << 20), ..limits }, 4 << 30);
         assert_eq!(value(&high, "memory.high"), Some("1048576"));

@@ -13,6 +13,7 @@
 
 mod limits;
 mod pressure;
+mod tree;
 
 use std::{collections::HashSet, io, os::fd::OwnedFd};
 
@@ -24,19 +25,13 @@ use crate::{
     model::{GenerationId, Limits, Tenant, TenantName},
     sys::{
         self,
-        cgroup::{Alarm, Controllers, Group, GroupError, Watch},
+        cgroup::{GroupError, Watch},
         process::Exit,
     },
-    wire::{ProcessLimits, Wall},
+    wire::ProcessLimits,
 };
-use pressure::Pressure;
+use tree::{ROLES, TENANT, Tree, end, leaf, missing};
 
-/// The group of proxies, log and acme.
-const ROLES: &str = "roles";
-/// Before a tenant's name.
-const TENANT: &str = "t-";
-/// Of the master and of the roles, where tenants have 100: visitors of all depend on them.
-const HOUSE_WEIGHT: &str = "1000";
 /// What the kernel is to end before anything of the machine's own (`oom_score_adj`).
 const WORKERS_FIRST: u32 = 300;
 
@@ -45,13 +40,6 @@ pub(super) struct Groups {
     tree: Result<Tree, String>,
     /// Bytes that this machine has.
     memory: u64,
-}
-
-struct Tree {
-    unit: Group,
-    controllers: Controllers,
-    alarm: Option<Alarm>,
-    pressure: Pressure,
 }
 
 impl Groups {
@@ -65,7 +53,7 @@ impl Groups {
             }
             let closed = matches!(error, GroupError::Closed(..));
             // A program that followed another in place has that one's view of the file system.
-            let advice = if closed { ". `systemctl restart landlord` takes over a changed unit" } else { "" };
+            let advice = if closed { ": `systemctl restart landlord` takes over a changed unit" } else { "" };
             format!("{error}{advice}")
         });
         Self { tree, memory }
@@ -81,20 +69,19 @@ impl Groups {
         });
     }
 
-    /// Whether tenants are kept within their limits here, and how.
-    pub(super) fn wall(&self) -> Wall {
-        let (holds, note) = match &self.tree {
-            Err(sentence) => {
-                (false, format!("{sentence}: memory is limited for each process by itself, the processor is not"))
-            }
-            Ok(tree) => match missing(tree.controllers) {
-                None => (true, "memory, processor and processes are limited in a control group of its own".into()),
-                Some(missing) => {
-                    (false, format!("cgroup v2 does not divide {missing} here; the rest is limited in a group"))
-                }
-            },
-        };
-        Wall { name: "groups".into(), holds, note }
+    /// How tenants are kept within their limits here.
+    ///
+    /// # Errors
+    /// They are not, or not within all of them: why, and what to do.
+    pub(super) fn wall(&self) -> Result<String, String> {
+        let tree = self
+            .tree
+            .as_ref()
+            .map_err(|why| format!("{why}. Only each process by itself is limited, in its memory"))?;
+        match missing(tree.controllers) {
+            None => Ok("memory, processor and processes of each are limited in a control group of its own".into()),
+            Some(missing) => Err(format!("cgroup v2 does not divide {missing} on this machine")),
+        }
     }
 
     /// What a process is limited by itself, because no group does it: memory, and processes where the user is the tenant's
@@ -235,62 +222,4 @@ impl Groups {
             }
         }
     }
-}
-
-impl Tree {
-    fn new(unit: Group, controllers: Controllers) -> Self {
-        let roles = unit.child(ROLES);
-        if let Err(error) = roles.make() {
-            tracing::warn!(%error, "the roles get no control group of their own");
-        }
-        for name in unit.children().iter().filter(|name| !name.starts_with(TENANT) && !name.starts_with('.')) {
-            // Where the processor is not divided there is no such file.
-            let _ = unit.child(name).write("cpu.weight", HOUSE_WEIGHT);
-        }
-        let alarm =
-            Alarm::new().inspect_err(|error| tracing::warn!(%error, "no word of the kernel's about memory")).ok();
-        Self { unit, controllers, alarm, pressure: Pressure::default() }
-    }
-
-    fn tenant(&self, name: &TenantName) -> Group {
-        self.unit.child(&format!("{TENANT}{name}"))
-    }
-
-    fn watch(&mut self, name: &TenantName) {
-        if !self.pressure.knows(name) {
-            let group = self.tenant(name);
-            let watches = self.alarm.as_ref().map(|alarm| alarm.add(&group)).unwrap_or_default();
-            self.pressure.watch(name.clone(), &group, watches);
-        }
-    }
-
-    fn remove(&mut self, name: &str) {
-        let group = self.unit.child(&format!("{TENANT}{name}"));
-        group.children().iter().for_each(|leaf| drop(group.child(leaf).remove()));
-        if let Err(error) = group.remove() {
-            tracing::debug!(tenant = name, %error, "its control group stays for now");
-        }
-        self.pressure.forget(name);
-    }
-}
-
-fn leaf(generation: GenerationId) -> String {
-    format!("g{generation}")
-}
-
-fn end(leaf: &Group) {
-    match leaf.kill() {
-        Ok(false) => {}
-        Ok(true) => tracing::warn!(group = %leaf.path().display(), "processes that nobody answers for are ended"),
-        Err(error) => tracing::error!(group = %leaf.path().display(), %error, "some processes cannot be ended"),
-    }
-    let _ = leaf.remove();
-}
-
-/// What limits would need and the kernel does not give, in words.
-fn missing(controllers: Controllers) -> Option<String> {
-    let Controllers { memory, cpu, pids, .. } = controllers;
-    let all = [(memory, "memory"), (cpu, "the processor"), (pids, "the number of processes")];
-    let missing: Vec<&str> = all.into_iter().filter_map(|(there, name)| (!there).then_some(name)).collect();
-    (!missing.is_empty()).then(|| missing.join(", "))
 }

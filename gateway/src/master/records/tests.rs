@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
 };
 
 use super::*;
@@ -35,9 +35,9 @@ fn a_lost_record_does_not_lose_the_uid() {
     fs::write(folder.join("acme.json"), "torn").unwrap();
 
     let mut records = Records::open(folder.clone()).unwrap();
-    records.adopt(&tenants, UserRange { first: uid + 1, last: uid + 9 });
+    records.adopt(temp.path(), UserRange { first: uid + 1, last: uid + 9 });
     assert_eq!(records.of(&acme()).uid, None, "not a tenant's uid");
-    records.adopt(&tenants, UserRange { first: uid, last: uid + 9 });
+    records.adopt(temp.path(), UserRange { first: uid, last: uid + 9 });
     assert_eq!(records.of(&acme()).uid, Some(uid));
     assert_eq!(Records::open(folder).unwrap().of(&acme()).uid, Some(uid), "kept on disk");
 }

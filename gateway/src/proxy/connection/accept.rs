@@ -128,9 +128,12 @@ async fn serve<F: Forward>(
     }
     watch.set_linger();
     let admit = |sni: &Host, shield: &mut Shield| join_crowd(&core, sni, shield, &watch);
+    let socket = shield.as_raw_fd();
     let Some(opened) = tls::open(shield, &core.shared, admit).await else { return };
     let tls::Opened { stream, sni, protocol } = opened;
-    let connection = Rc::new(Connection { client, sni, protocol, draining: Cell::new(core.draining.get()) });
+    let draining = Cell::new(core.draining.get());
+    let socket = (protocol == Protocol::H1).then_some(socket);
+    let connection = Rc::new(Connection { client, sni, protocol, draining, socket });
     match protocol {
         Protocol::H1 => h1::serve(core, stream, connection, watch).await,
         Protocol::H2 => h2::serve(core, stream, connection, watch).await,

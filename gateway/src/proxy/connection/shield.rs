@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io,
+    os::fd::{AsRawFd, RawFd},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -95,6 +96,12 @@ impl Shield {
 
     fn check(&self) -> io::Result<()> {
         if self.watch.verdict() == Verdict::Cut { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}
+
+impl AsRawFd for Shield {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

@@ -44,6 +44,7 @@ impl Control {
         for tenant in table.waiting().filter_map(|tenant| tenant.name.parse().ok()) {
             self.tell(FromProxy::Waiting { tenant });
         }
+        self.tell_each(self.quiet.known(std::time::Instant::now()));
         for finding in self.probes.known() {
             self.tell(finding.into());
         }

@@ -84,7 +84,7 @@ impl Core {
                         Err(expired) => return self.expired(&stayed, journey, &waiting, &expired),
                     }
                 }
-                Route::Line(patience, seats) => match waiting.line(&patience, &seats, stayed.client()).await {
+                Route::Line(patience, seats) => match waiting.line(&patience, &seats, stayed.connection()).await {
                     Ok(got) => {
                         seat = Some(got);
                         continue;
@@ -258,6 +258,11 @@ impl Core {
                 journey.refused("concurrent");
                 Page::TooMany { company, retry_after: 1 }
             }
+            Why::Gone => {
+                // Aborted, as the log has it; should somebody read on all the same, they see a page.
+                drop(journey);
+                return pages::answer(Page::Busy { company }, &asker(stayed));
+            }
         };
         self.page(stayed, journey, page)
     }
@@ -281,8 +286,7 @@ impl Core {
     }
 
     fn page(&self, stayed: &Stayed, journey: Journey, page: Page<'_>) -> Response<ResponseBody> {
-        let asker = Asker { method: &stayed.parts.method, headers: &stayed.parts.headers, request_id: &stayed.id };
-        let response = pages::answer(page, &asker);
+        let response = pages::answer(page, &asker(stayed));
         journey.page(&response);
         response
     }
@@ -302,6 +306,10 @@ impl Core {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
         }
     }
+}
+
+fn asker(stayed: &Stayed) -> Asker<'_> {
+    Asker { method: &stayed.parts.method, headers: &stayed.parts.headers, request_id: &stayed.id }
 }
 
 fn closed<'a>(serving: &Serving, company: &'a str) -> Page<'a> {

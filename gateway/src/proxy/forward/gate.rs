@@ -1,6 +1,7 @@
 //! A backend's gate: one atomic per core, a CLOSED bit and the count of what is in flight.
 //!
-//! A core touches its own cell only, so entering and leaving share no cache line with another core.
+//! A core touches its own cell only, so entering and leaving share no cache line with another core. Beside its count each
+//! cell has how many ever entered, by which the control thread sees that somebody came and went between two looks.
 
 use std::sync::{
     Arc,
@@ -16,7 +17,20 @@ const CUT_UPGRADES: u8 = 2;
 /// A cell with a cache line pair of its own (the prefetcher takes two).
 #[derive(Debug)]
 #[repr(align(128))]
-struct Cell(AtomicU64);
+struct Cell {
+    state: AtomicU64,
+    /// Written by its own core alone.
+    entered: AtomicU64,
+}
+
+/// What a look at an open gate sees, to be compared with what the next one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// In flight now.
+    pub inside: u64,
+    /// Ever entered.
+    pub entered: u64,
+}
 
 /// The gate of one backend.
 #[derive(Debug)]
@@ -30,17 +44,21 @@ impl Gate {
     /// `idle` is told each time that a closed gate's cell becomes empty.
     pub fn new(cores: usize, open: bool, idle: Arc<Notify>) -> Self {
         let start = if open { 0 } else { CLOSED };
-        Self { cells: (0..cores).map(|_| Cell(AtomicU64::new(start))).collect(), cut: AtomicU8::new(0), idle }
+        let cell = |_| Cell { state: AtomicU64::new(start), entered: AtomicU64::new(0) };
+        Self { cells: (0..cores).map(cell).collect(), cut: AtomicU8::new(0), idle }
     }
 
     /// Counts one request in, unless the gate is closed. Each `true` is owed one [`Gate::leave`] on the same core.
     pub fn enter(&self, core: usize) -> bool {
-        let cell = &self.cells[core].0;
+        let Cell { state: cell, entered } = &self.cells[core];
         let mut seen = cell.load(Ordering::Relaxed);
         // Not fetch_add: a count that goes up and down again on a closed gate could hide that it is idle.
         while seen & CLOSED == 0 {
             match cell.compare_exchange_weak(seen, seen + 1, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return true,
+                Ok(_) => {
+                    entered.fetch_add(1, Ordering::Relaxed);
+                    return true;
+                }
                 Err(now) => seen = now,
             }
         }
@@ -49,7 +67,7 @@ impl Gate {
 
     /// Counts one request out.
     pub fn leave(&self, core: usize) {
-        if self.cells[core].0.fetch_sub(1, Ordering::AcqRel) == CLOSED | 1 {
+        if self.cells[core].state.fetch_sub(1, Ordering::AcqRel) == CLOSED | 1 {
             self.idle.notify_one();
         }
     }
@@ -58,20 +76,29 @@ impl Gate {
     pub fn open(&self) {
         self.cut.store(0, Ordering::Release);
         for cell in &self.cells {
-            cell.0.fetch_and(!CLOSED, Ordering::AcqRel);
+            cell.state.fetch_and(!CLOSED, Ordering::AcqRel);
         }
     }
 
     /// Keeps new requests out.
     pub fn close(&self) {
         for cell in &self.cells {
-            cell.0.fetch_or(CLOSED, Ordering::AcqRel);
+            cell.state.fetch_or(CLOSED, Ordering::AcqRel);
         }
     }
 
     /// Closed, and nothing is in flight on any core. Once true it stays so until the gate is opened.
     pub fn is_idle(&self) -> bool {
-        self.cells.iter().all(|cell| cell.0.load(Ordering::Acquire) == CLOSED)
+        self.cells.iter().all(|cell| cell.state.load(Ordering::Acquire) == CLOSED)
+    }
+
+    /// What is in flight, and what ever was. Not one instant over all cores: who comes while this looks is seen by the next.
+    pub fn used(&self) -> Use {
+        let sum = |read: fn(&Cell) -> u64| self.cells.iter().map(read).fold(0, u64::wrapping_add);
+        Use {
+            inside: sum(|cell| cell.state.load(Ordering::Acquire) & !CLOSED),
+            entered: sum(|cell| cell.entered.load(Ordering::Relaxed)),
+        }
     }
 
     /// Asks the cores to cut plain requests, or upgraded connections, at their next sweep.
@@ -113,6 +140,19 @@ mod tests {
         assert!(gate.is_idle());
         gate.open();
         assert!(gate.enter(0) && !gate.is_idle());
+    }
+
+    #[test]
+    fn whoever_came_and_went_between_two_looks_is_seen() {
+        let gate = gate(2, true);
+        assert_eq!(gate.used(), Use { inside: 0, entered: 0 });
+        assert!(gate.enter(1) && gate.enter(0));
+        gate.leave(1);
+        assert_eq!(gate.used(), Use { inside: 1, entered: 2 });
+        gate.leave(0);
+        gate.close();
+        assert!(!gate.enter(0));
+        assert_eq!(gate.used(), Use { inside: 0, entered: 2 }, "who was not let in has not used it");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A request as it stays here: kept whole, so that it can be sent again where that is safe.
 
-use std::{net::IpAddr, rc::Rc};
+use std::rc::Rc;
 
 use http::{HeaderValue, Method, Request, Uri, header, request::Parts, uri::PathAndQuery};
 use hyper::upgrade::OnUpgrade;
@@ -9,7 +9,6 @@ use super::{attempt::Sending, forwarder::Settings, headers, headers::Facts, upgr
 use crate::{
     model::{Authority, Host},
     proxy::{
-        connection::who,
         exchange::{Connection, Protocol, RequestBody},
         upstream::pool::CoreBackend,
     },
@@ -54,9 +53,9 @@ impl Stayed {
         Self { parts, uri, host, name_value, host_value, upload, upgrade, connection, id }
     }
 
-    /// Whose request it is.
-    pub(crate) fn client(&self) -> IpAddr {
-        who(self.connection.client_ip())
+    /// On which connection it came.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// The body's length as declared; `None`: there is no body, or only its end will tell.

@@ -1,7 +1,6 @@
 //! One request's waiting for a newer table: in a place, within its tenant's patience.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +12,17 @@ use super::{
     hold::{Held, Place},
     seats::{Seat, Seats},
 };
-use crate::proxy::routes::{Reader, Table, Tenant};
+use crate::{
+    proxy::{
+        connection::who,
+        exchange::Connection,
+        routes::{Reader, Table, Tenant},
+    },
+    sys::{
+        fd,
+        readiness::{self, Interest},
+    },
+};
 
 /// How often a request whose worker refused the connection asks again, if no table comes before.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -74,6 +83,25 @@ pub(crate) enum Why {
     Busy,
     /// There was no room to wait for a seat.
     Crowded,
+    /// Nothing: the client has closed its side while it was in line.
+    Gone,
+}
+
+/// Ends when the client has closed its side. hyper does not look while a request is being answered, and a request in line
+/// reads nothing: so a second descriptor of the socket is watched, for this alone.
+async fn departure(client: &Connection) {
+    let twin = client.socket.and_then(|socket| fd::duplicate(socket).ok());
+    // Without one, for want of descriptors, it is as if the client had stayed.
+    let watched = twin.and_then(|twin| readiness::watch(twin, Interest::READABLE).ok());
+    let Some(watched) = watched else { return std::future::pending().await };
+    while let Ok(mut ready) = watched.readable().await {
+        if ready.ready().is_read_closed() {
+            return;
+        }
+        // More bytes: the news of an end will come anew.
+        ready.clear_ready();
+    }
+    std::future::pending().await
 }
 
 /// One request's waiting, over all its stays.
@@ -113,19 +141,24 @@ impl Waiting {
         }
     }
 
-    /// Waits for a seat, as one of those from this address. Held before, it keeps its place there and needs none in line.
+    /// Waits for a seat, as one of those from this client's address. Held before, it keeps its place there and needs none in
+    /// line. A client that closes its side meanwhile has left: nothing was begun for it yet.
     pub(crate) async fn line(
         &mut self,
         patience: &Patience,
         seats: &Arc<Seats>,
-        address: IpAddr,
+        client: &Connection,
     ) -> Result<Seat, Expired> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        let in_line = async { seats.join(address, self.place.is_some())?.seat().await };
-        match tokio::time::timeout(patience.left(since), in_line).await {
-            Ok(Ok(seat)) => Ok(seat),
-            Ok(Err(_)) => Err(patience.expired(Why::Crowded)),
-            Err(_) => Err(patience.expired(Why::Busy)),
+        let in_line = async { seats.join(who(client.client_ip()), self.place.is_some())?.seat().await };
+        tokio::select! {
+            biased;
+            waited = tokio::time::timeout(patience.left(since), in_line) => match waited {
+                Ok(Ok(seat)) => Ok(seat),
+                Ok(Err(_)) => Err(patience.expired(Why::Crowded)),
+                Err(_) => Err(patience.expired(Why::Busy)),
+            },
+            () = departure(client) => Err(patience.expired(Why::Gone)),
         }
     }
 

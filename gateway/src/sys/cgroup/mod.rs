@@ -28,7 +28,7 @@ const LOOKS: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
     /// Nobody has delegated anything to us.
-    #[error("no service manager has delegated a control group to landlord")]
+    #[error("no control groups: run landlord as its service, whose unit has Delegate=yes")]
     NoUnit,
     /// Only cgroup v1 is there.
     #[error("there is no cgroup v2 in /sys/fs/cgroup")]

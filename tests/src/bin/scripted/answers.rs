@@ -24,7 +24,7 @@ const PIECE: usize = 64 * 1024;
 pub(crate) fn serve(conversation: &mut Conversation, seen: &Seen) -> io::Result<()> {
     while let Some(request) = conversation.request()? {
         seen.begin();
-        let counted = request.path() != "/healthz" && request.path() != "/seen";
+        let counted = !["/healthz", "/may-sleep", "/seen"].contains(&request.path());
         if counted {
             seen.head(&request.target);
         }
@@ -83,6 +83,7 @@ fn answer(conversation: &mut Conversation, request: &Request, seen: &Seen, count
     }
     match request.path() {
         "/healthz" => health(conversation),
+        "/may-sleep" => text(conversation, if Path::new("stay-awake").exists() { 423 } else { 204 }, ""),
         "/crash" => abort(),
         "/exit" => exit(3),
         "/hang" => hang(),

@@ -3,10 +3,11 @@
 use std::{
     fs::{self, File},
     net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
+pub(crate) use harness::peers::{program, require, version};
 use harness::{PATIENCE, binaries, client::Site, eventually, ports::Ports, process, wait::within};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -108,35 +109,4 @@ fn certificate(place: &Place) {
         .expect("a certificate");
     let pem = format!("{}{}", certificate.pem(), key.serialize_pem());
     fs::write(place.dir.join("site.pem"), pem).expect("the certificate is written");
-}
-
-/// Where a program is: `PATH`, and the folders of administrators' programs that a user's `PATH` may lack.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
-}
-
-/// Says what to install when a program is missing.
-pub(crate) fn require(names: &[&str]) -> Result<(), String> {
-    let missing: Vec<&str> = names.iter().filter(|name| program(name).is_none()).copied().collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "{} missing. Install the peers that landlord is compared with:\n    \
-         sudo apt-get install --no-install-recommends nginx-light haproxy",
-        missing.join(" and ")
-    ))
-}
-
-/// What a program says of its version: the first line's word that has a number in it.
-pub(crate) fn version(program: &Path, option: &str) -> String {
-    let Ok(output) = Command::new(program).arg(option).output() else { return String::new() };
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    said.split([' ', '/', '-', '\n'])
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
-        .unwrap_or("")
-        .to_owned()
 }

@@ -16,7 +16,6 @@ fn facts_about_what_is_unknown_do_nothing() {
         exited(1, 7),
         gone(1, 1),
         of(1, worker::Event::Stop),
-        Event::Waiting,
         Event::Timer,
         Event::OpenFailed { generation: GenerationId(1), reason: "late".into() },
     ] {
@@ -42,7 +41,6 @@ fn any_event() -> impl proptest::strategy::Strategy<Value = Event> {
         3 => prop_oneof![Just("a"), Just("b")].prop_map(hold),
         1 => reason().prop_map(stop),
         1 => Just(Event::Deploy),
-        1 => Just(Event::Waiting),
         5 => Just(Event::Timer),
         5 => id.clone().prop_map(opened),
         1 => id.clone().prop_map(|id| Event::OpenFailed { generation: GenerationId(id), reason: "none left".into() }),

@@ -28,7 +28,6 @@ fn a_crash_loop_is_failed_also_during_its_rare_attempts() {
     }
     script.route("failed 300 [1]").view(State::Failed, "exit status 3");
     script.time(&["spawn 1#6"]).then(spawned(1), &["publish"]).route("failed 300 [1?6]");
-    script.then(Event::Waiting, &[]);
     script.then(healthy(1, 6), &["publish"]).route("serve 1 [1!6]").view(State::Running, "");
 }
 

@@ -97,13 +97,68 @@ fn a_stop_reaches_a_worker_in_backoff_and_one_that_is_being_opened() {
     script.then(opened(1), &["close 1", "ok: acme is stopped"]);
 }
 
-#[test]
-fn a_sleeping_tenant_is_woken_by_a_visitor() {
+/// Serving, told to sleep, and the gate is closed everywhere.
+fn falling_asleep() -> Script {
     let mut script = Script::serving();
-    script.then(stop(StopReason::Sleep), &["publish"]).route("hold [1x]").then(idle(1), &[]).applied(&["stop 1"]);
-    script.then(exited(1, 1), &["kill 1"]).then(gone(1, 1), &["close 1", "ok: acme is stopped", "publish"]);
-    script.view(State::Sleeping, "idle; the next request starts it");
-    script.then(Event::Waiting, &["open 2"]).then(Event::Waiting, &[]).view(State::Starting, "");
+    script.then(stop(StopReason::Sleep), &["publish"]).route("hold [1x]");
+    script.view(State::Sleeping, "idle; the next request starts it; what is in flight ends first");
+    script
+}
+
+#[test]
+fn one_that_sleeps_holds_visitors_and_starts_with_what_is_wanted_then() {
+    let mut script = falling_asleep();
+    script.then(idle(1), &[]).applied(&["stop 1"]).then(exited(1, 1), &["kill 1"]);
+    script.then(gone(1, 1), &["close 1", "ok: acme is asleep", "publish"]).route("hold []");
+    script.view(State::Sleeping, "idle; the next request starts it").then(stop(StopReason::Sleep), &[]);
+    script.then(overlap("b"), &["open 2"]).view(State::Starting, "").then(opened(2), &["spawn 2#1", "publish"]);
+    script.then(spawned(2), &["publish"]).route("hold [2?1]").then(healthy(2, 1), &["publish"]).route("serve 2 [2!1]");
+}
+
+#[test]
+fn one_that_is_called_before_its_gate_has_closed_or_drained_serves_on_as_if_nothing_had_been() {
+    // Before the proxies have closed the gate, after they have, and while something is in flight still.
+    for told in [&[][..], &["applied"]] {
+        let mut script = falling_asleep();
+        if !told.is_empty() {
+            script.applied(&[]);
+        }
+        script
+            .then(overlap("a"), &["not ok: superseded by a newer request", "ok: generation 1 serves again", "publish"]);
+        script.route("serve 1 [1!1]").view(State::Running, "");
+        // An `Idle` that was under way is about the gate that was closed then.
+        script.then(idle(1), &[]).route("serve 1 [1!1]");
+    }
+}
+
+#[test]
+fn one_that_is_called_while_its_worker_is_being_stopped_gets_another_one() {
+    for strategy in [Strategy::Overlap, Strategy::Hold] {
+        let alone = strategy == Strategy::Hold;
+        let wish = Event::Want(Wish::Run { plan: plan("a", strategy, false) });
+        let mut script = falling_asleep();
+        script.then(idle(1), &[]).applied(&["stop 1"]);
+        script.then(wish, &["not ok: superseded by a newer request", "open 2"]).route("hold [1x]");
+        if alone {
+            // Never beside another one: it waits for its end.
+            script.then(opened(2), &["publish"]).then(exited(1, 1), &["kill 1"]);
+            script.then(gone(1, 1), &["close 1", "spawn 2#1", "publish"]);
+        } else {
+            script.then(opened(2), &["spawn 2#1", "publish"]).then(exited(1, 1), &["kill 1"]);
+            script.then(gone(1, 1), &["close 1", "publish"]);
+        }
+        script.then(spawned(2), &["publish"]).then(healthy(2, 1), &["publish"]).route("serve 2 [2!1]");
+    }
+}
+
+#[test]
+fn a_new_wish_to_sleep_stops_one_that_is_still_waking() {
+    let mut script = Script::new();
+    script.then(stop(StopReason::Sleep), &["ok: acme is asleep", "publish"]).route("hold []");
+    script.then(overlap("a"), &["open 1"]).then(opened(1), &["spawn 1#1", "publish"]);
+    script
+        .then(stop(StopReason::Operator), &["not ok: superseded by a newer request", "publish"])
+        .route("stopped [1x]");
 }
 
 #[test]

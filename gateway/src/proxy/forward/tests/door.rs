@@ -28,9 +28,8 @@ fn asking(house: &House, address: u8, path: &str) -> tokio::task::JoinHandle<Res
     let forwarder = house.forwarder.clone();
     let mut admitted = admitted(request(Method::GET, path, RequestBody::Empty), Protocol::H1);
     let client = ([192, 0, 2, address], 5000).into();
-    let Connection { sni, protocol, .. } = &*admitted.connection;
-    let connection = Connection { client, sni: sni.clone(), protocol: *protocol, draining: Cell::new(false) };
-    admitted.connection = Rc::new(connection);
+    let (sni, draining) = (admitted.host.clone(), Cell::new(false));
+    admitted.connection = Rc::new(Connection { client, sni, protocol: Protocol::H1, draining, socket: None });
     tokio::task::spawn_local(async move { forwarder.forward(admitted).await })
 }
 
@@ -168,6 +167,70 @@ fn a_wait_ends_with_its_time_or_its_client() {
         line.head().await;
         leaves.abort();
         until(|| seats.count() == (0, 0)).await;
+    });
+}
+
+#[test]
+fn who_closes_in_line_has_left() {
+    core(async {
+        let mut house = House::new();
+        let (listener, port) = listener().await;
+        house.apply(seated(port, 1, 1));
+        let seats = seats(&house);
+        let first = asking(&house, 1, "/first");
+        let mut line = Line::accept(&listener).await;
+        let (at, there) = super::listener().await;
+        let mut client = TcpStream::connect(("127.0.0.1", there)).await.unwrap();
+        let socket = at.accept().await.unwrap().0;
+        let mut waits = admitted(request(Method::GET, "/waits", RequestBody::Empty), Protocol::H1);
+        let (client_at, sni) = (waits.connection.client, waits.host.clone());
+        waits.connection = Rc::new(Connection {
+            client: client_at,
+            sni,
+            protocol: Protocol::H1,
+            draining: Cell::new(false),
+            socket: Some(std::os::fd::AsRawFd::as_raw_fd(&socket)),
+        });
+        let forwarder = house.forwarder.clone();
+        let waits = tokio::task::spawn_local(async move { forwarder.forward(waits).await.status() });
+        until(|| seats.count() == (1, 1)).await;
+        client.write_all(b"more of what it has to say").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(seats.count(), (1, 1), "that is no end");
+        client.shutdown().await.unwrap();
+        waits.await.unwrap();
+        assert_eq!(seats.count(), (1, 0));
+        let record = house.record().await;
+        assert_eq!((record.aborted, record.status.as_u16(), record.tenant.as_deref()), (true, 499, Some("acme")));
+        line.answer("ok").await;
+        assert_eq!(text(first.await.unwrap()).await, "ok");
+    });
+}
+
+#[test]
+fn a_client_that_asks_before_it_sends_is_not_told_to_go_on() {
+    core(async {
+        let mut house = House::new();
+        let (_listener, port) = listener().await;
+        house.apply(TenantRoute { full: true, ..acme(SERVE, vec![at(1, port, true)]) });
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        let forwarder = house.forwarder.clone();
+        tokio::task::spawn_local(async move {
+            let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                let forwarder = forwarder.clone();
+                let body = |body: hyper::body::Incoming| RequestBody::H1(Box::pin(body.map_err(|_| BodyError::Gone)));
+                let admitted = admitted(request.map(body), Protocol::H1);
+                async move { Ok::<_, std::convert::Infallible>(forwarder.forward(admitted).await) }
+            });
+            let io = hyper_util::rt::TokioIo::new(server);
+            hyper::server::conn::http1::Builder::new().serve_connection(io, service).await
+        });
+        let head = "POST / HTTP/1.1\r\nHost: acme.localhost:8443\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await.unwrap();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.starts_with("HTTP/1.1 507 ") && !said.contains("100 Continue"), "{said}");
     });
 }
 

@@ -113,7 +113,8 @@ pub(super) fn at(generation: u64, port: u16, open: bool) -> BackendRoute {
 pub(super) fn admitted(request: Request<RequestBody>, protocol: Protocol) -> Admitted {
     let host: Host = request.headers()["host"].to_str().unwrap().split(':').next().unwrap().parse().unwrap();
     let client = "192.0.2.7:5000".parse().unwrap();
-    let connection = Rc::new(Connection { client, sni: host.clone(), protocol, draining: Cell::new(false) });
+    let connection =
+        Rc::new(Connection { client, sni: host.clone(), protocol, draining: Cell::new(false), socket: None });
     Admitted { connection, host, request, at: Instant::now() }
 }
 

@@ -1,0 +1,79 @@
+//! The flood: a process of its own, so that sending it takes nothing from the threads that measure. What it takes of the
+//! machine's processors it takes from all three gateways alike.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use harness::{
+    client::Site,
+    process,
+    traffic::{Kind, Load, Traffic},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{FLOOD, FLOODED};
+
+/// The first argument of that process.
+pub(crate) const WORD: &str = "flood";
+
+/// A flood on its way.
+pub(crate) struct Flood(Child);
+
+/// What became of it.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Fate {
+    pub(crate) sent: u64,
+    pub(crate) ok: u64,
+    pub(crate) statuses: BTreeMap<u16, u64>,
+    /// No answer at all.
+    pub(crate) errors: u64,
+}
+
+impl Flood {
+    pub(crate) fn start(address: SocketAddr, ca: &Path, path: &str, lasts: Duration) -> Result<Self, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = process::leashed(&program);
+        command
+            .args([WORD, &address.to_string()])
+            .arg(ca)
+            .args([path, &lasts.as_millis().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        process::spawn(command).map(Self).map_err(|error| format!("the flood: {error}"))
+    }
+
+    pub(crate) fn ended(self) -> Result<Fate, String> {
+        let output = self.0.wait_with_output().map_err(|error| error.to_string())?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("the flood ended with {}: {error}", output.status))
+    }
+}
+
+/// The process: ADDRESS CA PATH MILLISECONDS.
+pub(crate) fn main(words: &[String]) -> Result<(), String> {
+    let [address, ca, path, lasts] = words else { return Err("flood ADDRESS CA PATH MILLISECONDS".into()) };
+    let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
+    let lasts = Duration::from_millis(lasts.parse().map_err(|error| format!("{lasts}: {error}"))?);
+    let site = Site::new(address, FLOODED, Path::new(ca));
+    let shares = [(Kind::KeepAlive, 45), (Kind::Http2, 45), (Kind::NewConnection, 10)];
+    let crowds = shares.map(|(kind, percent)| {
+        let load = Load { path: path.clone(), ..Load::new(kind, FLOOD * percent / 100) };
+        Traffic::start(site.clone(), load.watchful())
+    });
+    std::thread::sleep(lasts);
+    let mut fate = Fate::default();
+    for report in crowds.map(Traffic::stop) {
+        fate.sent += report.sent;
+        fate.ok += report.ok;
+        fate.errors += report.errors.values().sum::<u64>();
+        for (status, count) in report.statuses {
+            *fate.statuses.entry(status).or_default() += count;
+        }
+    }
+    serde_json::to_writer(std::io::stdout(), &fate).map_err(|error| error.to_string())
+}

@@ -1,0 +1,134 @@
+//! What a flood of one company costs its neighbours: landlord, nginx and haproxy, one after the other, each with the same
+//! limits for the company that is flooded at ten times its share, before the same workers. Quiet and flooded rounds take
+//! turns, so that what the machine does meanwhile is in both; the ratio of the two is the figure.
+//!
+//! `scripts/bench neighbours` builds it and runs it; it uses the programs beside itself, and Debian's nginx and haproxy.
+
+mod flood;
+mod haproxy;
+mod house;
+mod nginx;
+mod peer;
+mod results;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use harness::{
+    client::Site,
+    peers,
+    traffic::{Kind, Load, Traffic},
+};
+
+use flood::Flood;
+use results::{Phase, Results};
+
+/// The host of the company that is flooded, and that of its neighbours.
+pub(crate) const FLOODED: &str = "acme.apps.test";
+pub(crate) const NEIGHBOUR: &str = "beta.apps.test";
+/// What the flooded company may have.
+pub(crate) const RATE: u32 = 200;
+pub(crate) const BURST: u32 = 400;
+pub(crate) const CONCURRENT: u32 = 8;
+/// Requests a second of the flood.
+pub(crate) const FLOOD: u32 = 10 * RATE;
+/// Requests a second of the neighbours, by each way of connecting.
+const VISITS: u32 = 100;
+
+/// A gateway at work.
+pub(crate) trait Gateway {
+    /// Its name and version.
+    fn name(&self) -> String;
+    /// Where it listens, and the certificates to trust.
+    fn place(&self) -> (SocketAddr, PathBuf);
+}
+
+struct Arguments {
+    rounds: u32,
+    seconds: u64,
+    only: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = if words.first().is_some_and(|word| word == flood::WORD) {
+        flood::main(&words[1..])
+    } else {
+        arguments(words.into_iter()).and_then(|arguments| run(&arguments))
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            #[allow(clippy::print_stderr, reason = "why there are no figures")]
+            {
+                eprintln!("neighbours: {why}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut found = Arguments { rounds: 5, seconds: 5, only: None };
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} wants a value"));
+        match word.as_str() {
+            "--rounds" => found.rounds = value()?.parse().map_err(|error| format!("--rounds: {error}"))?,
+            "--seconds" => found.seconds = value()?.parse().map_err(|error| format!("--seconds: {error}"))?,
+            "--only" => found.only = Some(value()?),
+            other => return Err(format!("{other}? usage: neighbours [--rounds N] [--seconds N] [--only NAME]")),
+        }
+    }
+    Ok(found)
+}
+
+/// How a gateway comes to be.
+type Start = fn() -> Box<dyn Gateway>;
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let starts: [(&str, Start); 3] = [
+        ("landlord", || Box::new(house::House::start())),
+        ("nginx", || Box::new(nginx::Nginx::start())),
+        ("haproxy", || Box::new(haproxy::Haproxy::start())),
+    ];
+    let wanted: Vec<_> =
+        starts.into_iter().filter(|(name, _)| arguments.only.as_ref().is_none_or(|only| only == name)).collect();
+    let others: Vec<&str> = wanted.iter().map(|(name, _)| *name).filter(|name| *name != "landlord").collect();
+    peers::require(&others)?;
+    results::explain(arguments.rounds, arguments.seconds);
+    for (_, start) in wanted {
+        measure(&*start(), arguments)?.show();
+    }
+    Ok(())
+}
+
+/// Rounds of quiet, of a flood, and of a flood whose worker takes 200 ms.
+fn measure(gateway: &dyn Gateway, arguments: &Arguments) -> Result<Results, String> {
+    let (address, ca) = gateway.place();
+    let site = Site::new(address, NEIGHBOUR, &ca);
+    let kinds = [Kind::KeepAlive, Kind::Http2, Kind::NewConnection];
+    let start = |kind| Traffic::start(site.clone(), Load::new(kind, VISITS).watchful());
+    let neighbours: Vec<Traffic> = kinds.into_iter().map(start).collect();
+    Traffic::wait_all_answered(&neighbours, u64::from(VISITS));
+    let round = Duration::from_secs(arguments.seconds);
+    let mut results = Results::new(gateway.name());
+    for _ in 0..arguments.rounds {
+        for (phase, path) in [(Phase::Quiet, None), (Phase::Flooded, Some("/")), (Phase::Slow, Some("/slow/200"))] {
+            let flood = path.map(|path| Flood::start(address, &ca, path, round)).transpose()?;
+            let began = Instant::now();
+            std::thread::sleep(round);
+            results.span(phase, began, Instant::now());
+            if let Some(flood) = flood {
+                results.flood(phase, &flood.ended()?);
+            }
+            // What the flood has left in line is not the next round's.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+    results.neighbours = neighbours.into_iter().map(Traffic::stop).collect();
+    Ok(results)
+}
