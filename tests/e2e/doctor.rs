@@ -146,7 +146,7 @@ fn a_broken_file_is_a_problem_and_hides_nothing_else() {
 #[test]
 fn nobody_may_ask_too() {
     assert!(nix::unistd::geteuid().is_root(), "this test becomes nobody, which root alone may");
-    let landlord = Setup::new().prepare();
+    let landlord = Setup::new().default_users().prepare();
     fs::set_permissions(landlord.dir(), fs::Permissions::from_mode(0o755)).expect("our own folder");
     // Where everybody can execute it: a checkout may lie in a closed home.
     let program = landlord.dir().join("landlord");

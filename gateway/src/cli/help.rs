@@ -51,8 +51,8 @@ Run the gateway in the foreground, until SIGTERM or Ctrl-C.
 
 landlord listens, starts a worker for every tenant, and watches the folder of tenants. SIGTERM and Ctrl-C stop it: requests \
 in flight are finished first, then every worker is stopped. SIGHUP reads all files again and does what `landlord upgrade` \
-does, with the file that it was started from. Without root everything runs as you; as root with [users] in landlord.toml \
-every tenant has a user of its own.
+does, with the file that it was started from. Without root everything runs as you; as root every tenant has a user of \
+its own, unless landlord.toml says users = \"none\".
 
 A wrong landlord.toml ends it with code 78 and all that is wrong. A wrong tenant's file does not: it is shown by `landlord \
 status`, and that tenant keeps its last good settings.";

@@ -50,4 +50,5 @@ mod watch;
 
 pub use house::{Announce, OpenError, run};
 pub use preflight::{GO, preflight};
+pub use users::closed_folder;
 pub use vault::settings;

@@ -93,8 +93,8 @@ impl Users {
     pub(super) fn look_anew(&mut self, gateway: &Gateway) {
         self.claims = None;
         self.refused = false;
-        if self.own.is_some() {
-            self.closed = closed_folders(&gateway.state).into_iter().next().map(|(folder, _)| folder);
+        if self.own.is_some() || gateway.users.is_none() {
+            self.closed = closed_folder(&gateway.state);
         }
     }
 
@@ -255,6 +255,11 @@ pub(super) fn owners(state: &Path) -> Vec<(u32, String)> {
 /// Whether somebody of this machine has this number, as a user or as a group. Where nobody can tell, somebody may.
 fn is_somebody(uid: u32) -> bool {
     !matches!(User::from_uid(uid.into()), Ok(None)) || !matches!(Group::from_gid(uid.into()), Ok(None))
+}
+
+/// The first folder above `state`, from the root on, that a user of their own could not pass.
+pub fn closed_folder(state: &Path) -> Option<PathBuf> {
+    closed_folders(state).into_iter().next().map(|(folder, _)| folder)
 }
 
 /// The folders above `state` that others cannot pass, outermost first, with their owners.

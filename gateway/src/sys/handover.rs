@@ -1,16 +1,17 @@
 //! A folder changes hands: root gives it, with all that is in it, from one user to another, while somebody who owned it may
 //! be renaming, linking and swapping below it.
 //!
-//! Nothing is reached by a path that could be bent: every name is looked up below the descriptor of the folder it is in
-//! (openat2(2), no symlinks, no other file system), is opened as a mere name (O_PATH: no FIFO waits, no device notices), is
-//! looked at through that descriptor, and is given away through it.
+//! Nothing is reached by a path that could be bent: every name is looked up in the descriptor of the folder it is in, is one
+//! component and no symlink, is opened as a mere name (O_PATH: no FIFO waits, no device notices), is looked at through that
+//! descriptor, what is mounted there is left alone, and it is given away through it. openat2(2) could say no more, and a
+//! service with `RestrictSUIDSGID=` may not call it.
 
 use std::{
     collections::HashMap,
     ffi::OsStr,
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -19,8 +20,8 @@ use std::{
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2},
-    sys::stat::{FileStat, Mode, SFlag, fstat},
+    fcntl::{AtFlags, OFlag, open, openat},
+    sys::stat::{Mode, SFlag},
     unistd::{Gid, Uid, fchownat},
 };
 
@@ -47,11 +48,11 @@ pub struct Handed {
 /// Something cannot be looked at or given away, or folders are too deep in each other; what was given stays given.
 pub fn hand_over(folder: &Path, (uid, gid): (u32, u32)) -> io::Result<Handed> {
     let top = open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    let found = fstat(&top)?;
-    if found.st_uid == uid {
+    let Found { owner: from, mount, .. } = look(top.as_fd())?;
+    if from == uid {
         return Ok(Handed::default());
     }
-    let mut walk = Walk { from: found.st_uid, uid, gid, names: HashMap::new(), handed: Handed::default() };
+    let mut walk = Walk { from, mount, uid, gid, names: HashMap::new(), handed: Handed::default() };
     walk.inside(top.as_fd(), folder, 0)?;
     for (path, missing) in walk.names.into_values() {
         if missing > 0 {
@@ -64,8 +65,20 @@ pub fn hand_over(folder: &Path, (uid, gid): (u32, u32)) -> io::Result<Handed> {
     Ok(walk.handed)
 }
 
+/// What a name is.
+struct Found {
+    owner: u32,
+    kind: SFlag,
+    names: u64,
+    /// Device and inode.
+    file: (u64, u64),
+    /// The mount that it is on: a folder of the same file system may be mounted inside another.
+    mount: u64,
+}
+
 struct Walk {
     from: u32,
+    mount: u64,
     uid: u32,
     gid: u32,
     /// Files with several names, by device and inode: one of the names, and how many were not met.
@@ -80,7 +93,7 @@ impl Walk {
             return Err(io::Error::other(format!("{} is more than {DEEPEST} folders deep", path.display())));
         }
         // By the descriptor, so that it is the folder that was looked at.
-        let listing = openat2(folder, ".", how(OFlag::O_RDONLY | OFlag::O_DIRECTORY))?;
+        let listing = openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | BY_NAME, Mode::empty())?;
         let mut listing = Dir::from_fd(listing)?;
         let mut names = Vec::new();
         for entry in listing.iter() {
@@ -92,11 +105,10 @@ impl Walk {
         drop(listing);
         for name in names {
             let path = path.join(OsStr::from_bytes(name.to_bytes()));
-            match openat2(folder, name.as_c_str(), how(OFlag::O_PATH)) {
+            match openat(folder, name.as_c_str(), OFlag::O_PATH | BY_NAME, Mode::empty()) {
                 Ok(entry) => self.entry(&entry, &path, depth)?,
-                // It went meanwhile, or is something else by now.
-                Err(Errno::ENOENT | Errno::ELOOP) => {}
-                Err(Errno::EXDEV) => self.leave(path),
+                // It went meanwhile.
+                Err(Errno::ENOENT) => {}
                 Err(error) => return Err(about(&path, error)),
             }
         }
@@ -104,16 +116,19 @@ impl Walk {
     }
 
     fn entry(&mut self, entry: &OwnedFd, path: &Path, depth: usize) -> io::Result<()> {
-        let found = fstat(entry)?;
-        let theirs = found.st_uid == self.from;
-        match SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits()) {
+        let found = look(entry.as_fd())?;
+        let theirs = found.owner == self.from;
+        if theirs && (found.mount != self.mount || matches!(found.kind, SFlag::S_IFBLK | SFlag::S_IFCHR)) {
+            self.handed.left += 1;
+            self.handed.example.get_or_insert_with(|| path.to_owned());
+            return Ok(());
+        }
+        match found.kind {
             // Given already, it may hold what was not, if it was given by somebody else.
-            SFlag::S_IFDIR if theirs || found.st_uid == self.uid => self.inside(entry.as_fd(), path, depth + 1)?,
-            SFlag::S_IFBLK | SFlag::S_IFCHR if theirs => {
-                self.leave(path.to_owned());
-                return Ok(());
+            SFlag::S_IFDIR if (theirs || found.owner == self.uid) && found.mount == self.mount => {
+                self.inside(entry.as_fd(), path, depth + 1)?;
             }
-            SFlag::S_IFREG if theirs && found.st_nlink > 1 && !self.is_last_name(&found, path) => return Ok(()),
+            SFlag::S_IFREG if theirs && found.names > 1 && !self.is_last_name(&found, path) => return Ok(()),
             _ => {}
         }
         if theirs {
@@ -124,22 +139,39 @@ impl Walk {
     }
 
     /// A file of which a name is elsewhere may be anybody's: it is given away once all its names were met in here.
-    fn is_last_name(&mut self, found: &FileStat, path: &Path) -> bool {
-        let all = || (path.to_owned(), found.st_nlink);
-        let (_, missing) = self.names.entry((found.st_dev, found.st_ino)).or_insert_with(all);
+    fn is_last_name(&mut self, found: &Found, path: &Path) -> bool {
+        let all = || (path.to_owned(), found.names);
+        let (_, missing) = self.names.entry(found.file).or_insert_with(all);
         *missing = missing.saturating_sub(1);
         *missing == 0
     }
-
-    fn leave(&mut self, path: PathBuf) {
-        self.handed.left += 1;
-        self.handed.example.get_or_insert(path);
-    }
 }
 
-fn how(flags: OFlag) -> OpenHow {
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
-    OpenHow::new().flags(flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).resolve(resolve)
+/// No symlink is followed; with O_PATH it is opened itself.
+const BY_NAME: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC);
+
+/// statx(2) of what is open. `Unsupported` where the kernel cannot tell mounts apart (before 5.8).
+fn look(entry: BorrowedFd<'_>) -> io::Result<Found> {
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the path is an empty C string, and `found` has room for what is written to it.
+    let done = unsafe { libc::statx(entry.as_raw_fd(), c"".as_ptr(), flags, mask, found.as_mut_ptr()) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeroes are a value of it, and the call succeeded.
+    let found = unsafe { found.assume_init() };
+    if found.stx_mask & libc::STATX_MNT_ID == 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(Found {
+        owner: found.stx_uid,
+        kind: SFlag::from_bits_truncate(u32::from(found.stx_mode) & SFlag::S_IFMT.bits()),
+        names: u64::from(found.stx_nlink),
+        file: (u64::from(found.stx_dev_major) << 32 | u64::from(found.stx_dev_minor), found.stx_ino),
+        mount: found.stx_mnt_id,
+    })
 }
 
 /// The kernel takes set-uid bits and file capabilities away with it.

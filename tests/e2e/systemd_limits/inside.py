@@ -118,6 +118,22 @@ def tenant(name, text):
     open(beside, "w").write(text)
     os.rename(beside, "%s/%s.toml" % (TENANTS, name))
 
+def main_pid():
+    return run("systemctl", "show", "--value", "--property=MainPID", "landlord")[1].strip()
+
+# Who works for a tenant, by the groups.
+def serving(tenant):
+    return sorted(sum((read(path).split() for path in glob.glob(UNIT + "/t-" + tenant + "/g*/cgroup.procs")), []), key=int)[0]
+
+# The master is killed, and systemd starts the next one.
+def crash():
+    killed = main_pid()
+    os.kill(int(killed), 9)
+    def again():
+        said = run("systemctl", "show", "--property=MainPID,ActiveState", "landlord")[1].split()
+        return "ActiveState=active" in said and not {"MainPID=0", "MainPID=" + killed} & set(said)
+    fact("again", bool(until(again)))
+
 HOG = 'app = "python"\n[limits]\nmemory = "%s"\ncpu = %d\nprocesses = 20\n'
 
 def main():
@@ -137,7 +153,7 @@ def main():
     fact("machine", int(open("/proc/meminfo").readline().split()[1]) * 1024)
     worker = newest("hog").get("pid")
     fact("worker", {file: read("/proc/%s/%s" % (worker, file)) for file in ("oom_score_adj", "cgroup", "limits")})
-    fact("walls", run("landlord", "status", "--json")[1][:2000])
+    fact("house", [read("/proc/%s/oom_score_adj" % main_pid()), read(UNIT + "/roles/cpu.weight"), read(UNIT + "/master/cpu.weight")])
 
     step("changed")
     tenant("hog", HOG % ("48M", 80))
@@ -165,15 +181,12 @@ def main():
         fact("bomb", bool(until(lambda: number(UNIT + "/t-hog/pids.current") == 20)))
         fact("bomb logged", until(lambda: logged("processes", "hog", "got no more")))
     visited("bomb", bomb)
-    fact("most", [number(UNIT + "/t-hog/pids.peak"), processes("t-hog")])
+    fact("most", number(UNIT + "/t-hog/pids.current"))
 
     step("crash")
     held = number(UNIT + "/t-calm/memory.current")
     pid = newest("calm").get("pid")
-    master = run("systemctl", "show", "--value", "--property=MainPID", "landlord")[1].strip()
-    os.kill(int(master), 9)
-    again = until(lambda: run("systemctl", "show", "--value", "--property=NRestarts,ActiveState", "landlord")[1].split() == ["1", "active"] or run("systemctl", "show", "--value", "--property=ActiveState,NRestarts", "landlord")[1].split() == ["active", "1"])
-    fact("again", bool(again))
+    crash()
     fact("after the crash", [limits("calm")["memory.max"], held, number(UNIT + "/t-calm/memory.current"), read("/proc/%s/cgroup" % pid)])
     fact("adopted", asked("calm"))
 
@@ -183,6 +196,18 @@ def main():
     fact("stopped", [code, said, processes("t-hog"), round(time.monotonic() - begun, 1)])
     code, said = run("systemctl", "stop", "landlord")
     fact("down", [code, said, os.path.exists(UNIT)])
+
+    # As with systemd 252: the master is started in the unit's own group, which is divided while somebody lives below.
+    step("older")
+    os.makedirs("/run/systemd/system/landlord.service.d", exist_ok=True)
+    open("/run/systemd/system/landlord.service.d/older.conf", "w").write("[Service]\nDelegateSubgroup=\n")
+    run("systemctl", "daemon-reload")
+    fact("older started", list(run("systemctl", "start", "landlord")))
+    fact("older up", until(lambda: asked("calm") == "HTTP/1.1 200 OK"))
+    pid = serving("calm")
+    crash()
+    fact("older again", [read(UNIT + "/cgroup.subtree_control"), limits("calm")["memory.max"], serving("calm") == pid, asked("calm")])
+    fact("older place", [read("/proc/%s/cgroup" % main_pid()), read("/proc/%s/cgroup" % pid)])
     step("end")
 
 try:

@@ -8,6 +8,7 @@ mod boot;
 mod cgroup;
 mod layers;
 mod service;
+mod vm;
 
 use std::{
     ffi::OsStr,
@@ -21,6 +22,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 pub use service::{Install, SCRIPTED, Service, units};
+pub use vm::Vm;
 
 use crate::{Output, PATIENCE, Ran, eventually, process};
 use cgroup::Cgroup;

@@ -8,7 +8,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -57,6 +57,21 @@ const UNNEEDED: [&str; 28] = [
     "systemd-update-utmp.service",
 ];
 
+/// What would look for disks, consoles and keys, each in a process of its own.
+const GENERATORS: [&str; 11] = [
+    "debug",
+    "fstab",
+    "getty",
+    "gpt-auto",
+    "hibernate-resume",
+    "rc-local",
+    "run",
+    "ssh",
+    "system-update",
+    "sysv",
+    "tpm2",
+];
+
 /// What is to be in it.
 #[derive(Debug)]
 pub struct Vm {
@@ -68,9 +83,10 @@ impl Vm {
     pub fn new(inside: &str) -> Self {
         let layer = tempfile::Builder::new().prefix("vm-").tempdir_in(layers::scratch()).expect("a folder");
         let vm = Self { layer }.file("/inside.py", inside).file("/etc/systemd/system/inside.service", UNIT);
-        for unit in UNNEEDED {
-            let path = layers::below(vm.layer.path(), &format!("/etc/systemd/system/{unit}"));
-            std::os::unix::fs::symlink("/dev/null", path).expect("a unit is masked");
+        let units = UNNEEDED.map(|unit| format!("/etc/systemd/system/{unit}"));
+        let generators = GENERATORS.map(|name| format!("/etc/systemd/system-generators/systemd-{name}-generator"));
+        for path in units.iter().chain(&generators) {
+            symlink("/dev/null", layers::below(vm.layer.path(), path)).expect("a unit is masked");
         }
         vm
     }
@@ -98,8 +114,8 @@ impl Vm {
     /// When something is missing, or it is not off in time.
     #[track_caller]
     pub fn run(self) -> String {
-        let made = binaries::target().join("roots");
-        let (kernel, base) = (made.join("vm/vmlinuz"), made.join("vm/base.cpio"));
+        let made = binaries::target().join("vm");
+        let (kernel, base) = (made.join("vmlinuz"), made.join("base.cpio"));
         for part in [&kernel, &base] {
             assert!(part.exists(), "{} is missing: run scripts/test, which makes it", part.display());
         }
@@ -126,7 +142,8 @@ impl Vm {
     /// The base and the layer, one after the other: the kernel unpacks both, and the later file wins.
     fn ram(&self, base: &Path) -> io::Result<std::path::PathBuf> {
         let ram = self.layer.path().with_extension("cpio");
-        let script = "cat \"$1\" > \"$2\" && cd \"$3\" && find . | cpio --create --format=newc --quiet --owner=0:0 >> \"$2\"";
+        let script =
+            "cat \"$1\" > \"$2\" && cd \"$3\" && find . | cpio --create --format=newc --quiet --owner=0:0 >> \"$2\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, "ram"]).args([base, &ram, self.layer.path()]);
         run(&mut command, "cpio", "cpio");

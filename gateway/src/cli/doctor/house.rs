@@ -1,7 +1,7 @@
 //! landlord itself: its settings, its user, its tenants' users, its program, the one that runs.
 
 use super::{Finding, Level, Subject};
-use crate::{cli::client::ClientError, sys::identity};
+use crate::{cli::client::ClientError, master, sys::identity};
 
 pub(super) fn examine(subject: &Subject, findings: &mut Vec<Finding>) {
     findings.push(settings(subject));
@@ -52,33 +52,48 @@ fn running(running: &Result<crate::wire::Status, ClientError>, ours: &str) -> Fi
 }
 
 fn user(subject: &Subject) -> Finding {
-    let users = subject.gateway.as_ref().and_then(|gateway| gateway.users);
+    let gateway = subject.gateway.as_ref();
+    let (users, written) = gateway.map_or((None, false), |gateway| (gateway.users, gateway.users_written));
+    let closed = gateway.and_then(|gateway| master::closed_folder(&gateway.state));
     let name = "users";
-    match (identity::is_root(), users) {
-        (true, Some(range)) => Finding::ok(
+    match (identity::is_root(), users, closed) {
+        (true, Some(range), None) => Finding::ok(
             name,
             format!("root, and [users] {} to {}", range.first, range.last),
             "each tenant's worker has a user of its own; the proxy and the log role have users without any right",
         ),
-        (true, None) => Finding::ok(
+        (true, Some(_), Some(folder)) => Finding::ok(
             name,
-            "root, without [users]",
-            "workers run as root: whoever breaks one has the machine",
+            format!("root, and {} is closed to others", folder.display()),
+            if written {
+                "no user of its own could reach its folder: every tenant is refused"
+            } else {
+                "no user of its own could reach its folder: all tenants run as one user, without any privilege"
+            },
         )
-        .but(Level::Warning, "in landlord.toml: [users] first = 70000, last = 79999"),
-        (false, Some(_)) => Finding::ok(
+        .but(
+            if written { Level::Problem } else { Level::Warning },
+            format!("chmod o+x {}, or `state` in landlord.toml elsewhere", folder.display()),
+        ),
+        (true, None, _) => Finding::ok(
+            name,
+            "root, with users = \"none\"",
+            "workers run as root, without any privilege: whoever breaks one may have what the others have",
+        )
+        .but(Level::Warning, "remove users = \"none\" from landlord.toml"),
+        (false, Some(_), _) if written => Finding::ok(
             name,
             "not root, with [users]",
             "started by this user, all workers run as this user and [users] is not acted on; started as a service, each \
              has its own",
         )
         .but(Level::Note, "sudo landlord doctor tells what the service finds"),
-        (false, None) => Finding::ok(
+        (false, ..) => Finding::ok(
             name,
             "not root",
             "every worker runs as this user, and can read what the others write: good for a laptop",
         )
-        .but(Level::Note, "run it as root with [users] in landlord.toml to keep tenants apart"),
+        .but(Level::Note, "run it as root to keep tenants apart"),
     }
 }
 

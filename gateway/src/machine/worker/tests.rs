@@ -101,6 +101,22 @@ fn unhealthy(attempt: u32) -> Event {
 }
 
 #[test]
+fn want_of_memory_is_an_end_that_is_told_as_such() {
+    let mut script = Script::running();
+    let reason = "out of memory: limit 64 MiB".to_owned();
+    let actions = script.worker.on(Event::OutOfMemory { attempt: 1, reason: reason.clone() }, script.now);
+    assert_eq!(spelled(&actions), [format!("not ready: {reason}"), "kill".into()]);
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Log { event: "oom", reason: said, .. } if *said == reason))
+    );
+    script.then(Event::TreeGone { attempt: 1 }, &[]).is(Phase::Backoff);
+    assert_eq!(script.worker.view().reason, reason, "for as long as it is not healthy again");
+    script.then(Event::OutOfMemory { attempt: 1, reason }, &[]);
+}
+
+#[test]
 fn what_was_tried_once_and_is_kept_up_comes_back() {
     let once = Settings { exits_are_final: true, ..settings() };
     let mut script = Script::with(once.clone());

@@ -53,7 +53,7 @@ fn amount(bytes: u64) -> String {
     let Some((shift, unit)) = UNITS.into_iter().find(|(shift, _)| bytes >> shift > 0) else {
         return format!("{bytes} bytes");
     };
-    let (whole, tenths) = (bytes >> shift, (bytes & ((1 << shift) - 1)) * 10 >> shift);
+    let (whole, tenths) = (bytes >> shift, ((bytes & ((1 << shift) - 1)) * 10) >> shift);
     if tenths == 0 { format!("{whole} {unit}") } else { format!("{whole}.{tenths} {unit}") }
 }
 
