@@ -69,7 +69,7 @@ require("http").createServer(async (request, response) => {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_can_what_it_could_outside() {
     for version in Version::ALL {
-        let app = "[apps.probe]\ncommand = [\"/usr/bin/python3\", \"/usr/lib/landlord-tests/probe.py\"]\n";
+        let app = "[apps.probe]\ncommand = [\"/usr/bin/python3\", \"/usr/lib/landlord-tests/probe.py\"]\nsandbox = { namespaces = true }\n";
         let install = Install::new(version).tables(app).tenant("acme", "app = \"probe\"\n");
         let service = install.plan(|plan| plan.file("/usr/lib/landlord-tests/probe.py", PROBE)).start();
         service.wait_state("acme", "running");

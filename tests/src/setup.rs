@@ -13,6 +13,7 @@ pub struct Setup {
     keys: String,
     tables: String,
     scripted: String,
+    sandbox: String,
     tenants: Vec<(String, String)>,
     env: Vec<(String, String)>,
     dotenvs: Vec<(String, String)>,
@@ -35,6 +36,8 @@ impl Setup {
             keys: String::new(),
             tables: String::new(),
             scripted: "listen = \"inherit\"\nhealth = \"/healthz\"\n".into(),
+            // What a test watches lies in its own folder; everything else of the walls stands.
+            sandbox: "write = [\".\"]\n".into(),
             tenants: Vec::new(),
             env: Vec::new(),
             dotenvs: Vec::new(),
@@ -67,6 +70,13 @@ impl Setup {
     /// All keys of `[apps.scripted]` but its command.
     pub fn scripted(mut self, toml: &str) -> Self {
         self.scripted = toml.into();
+        self
+    }
+
+    /// All keys of `[defaults.sandbox]`: without any, workers are in their own folder and nowhere else. Unless said otherwise
+    /// they may write in all of the test's folder.
+    pub fn sandbox(mut self, toml: &str) -> Self {
+        self.sandbox = toml.into();
         self
     }
 
@@ -151,6 +161,7 @@ impl Setup {
             "zone = \"apps.test\"\ntenants = \"tenants.d\"\nstate = \"state\"\napp = {:?}\n{}\n\
              [listen]\nhttps = [\"127.0.0.1:{}\"]\nhttp = [\"127.0.0.1:{}\"]\n\n\
              [ports]\nfirst = {}\nlast = {}\n\n\
+             [defaults.sandbox]\n{}\n\n\
              [apps.scripted]\n{}\n{}\n",
             self.app,
             self.keys,
@@ -158,6 +169,7 @@ impl Setup {
             ports.http(),
             workers.start(),
             workers.end(),
+            self.sandbox,
             with_command(&binaries::program("scripted"), &self.scripted),
             self.tables,
         )

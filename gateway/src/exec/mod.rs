@@ -8,8 +8,11 @@ mod dotenv;
 mod environment;
 mod estate;
 mod failure;
+mod ground;
 mod program;
+mod reach;
 mod tenant;
+mod walls;
 mod worker;
 
 use std::{
@@ -61,7 +64,11 @@ fn say(out: &mut Option<File>, sentence: &str) {
 fn carry_out(plan: &Plan) -> Failure {
     let start = tenant::become_tenant(plan).and_then(|()| match plan.job {
         Job::Exec => worker::execute(plan),
-        Job::Dotenv { edit, answer } => dotenv::carry_out(plan, edit, answer),
+        Job::Dotenv { edit, answer } => {
+            walls::enclose(plan, None)?;
+            walls::filter_calls(plan)?;
+            dotenv::carry_out(plan, edit, answer)
+        }
     });
     start.err().unwrap_or_else(|| Failure::unusable("the worker did not start"))
 }

@@ -7,7 +7,7 @@ use std::{
     process::exit,
 };
 
-use super::{bounds, estate, failure::Failure, program};
+use super::{bounds, estate, failure::Failure, program, walls};
 use crate::{sys, wire::Plan};
 
 /// The worker's listening socket, by the systemd protocol.
@@ -28,6 +28,7 @@ pub(super) fn become_tenant(plan: &Plan) -> Result<(), Failure> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     bounds::set(plan)?;
     estate::take_over(plan)?;
+    walls::hide_others(plan);
     match plan.identity {
         Some((uid, gid)) => sys::identity::drop_to(uid, gid).map_err(system("becoming the tenant"))?,
         None => sys::identity::no_new_privs().map_err(system("giving up privileges"))?,

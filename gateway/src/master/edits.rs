@@ -19,7 +19,7 @@ use crate::{
         process::Exit,
         spawn::{Program, Spawn},
     },
-    wire::{Estate, Job, Plan, ProcessLimits},
+    wire::{Estate, Job, Plan, ProcessLimits, Walls},
 };
 
 /// Numbers of the shim's descriptors.
@@ -126,7 +126,7 @@ impl House {
             identity: seat.identity.or(self.users.shared),
             group: None,
             limits: ProcessLimits::default(),
-            sandbox: None,
+            sandbox: Some(Walls { filesystem: true, syscalls: true, ..Walls::default() }),
             report: REPORT_FD,
             die_with_parent,
         };

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     child::Child,
-    copies,
+    copies, enclosure,
     event::{Event, Who},
     fleet::LeaseMemory,
     folder::ROOMS,
@@ -264,7 +264,7 @@ impl Lease {
             estate: self.estate(gateway),
             group: starter.group.is_some().then_some(GROUP_FD),
             limits: starter.limits,
-            sandbox: None,
+            sandbox: enclosure::walls(gateway, &self.spec, &self.place),
             report: REPORT_FD,
             die_with_parent: !sys::unit::is_ours(),
         };

@@ -10,6 +10,7 @@ mod child;
 mod control;
 mod copies;
 mod edits;
+mod enclosure;
 mod ends;
 mod event;
 mod farewell;

@@ -4,39 +4,20 @@
 //! A wall holds when every tenant has it. What is off by an operator's own word (`sandbox = false` for one app) is that
 //! app's affair, and is not told here.
 
-use super::house::House;
-use crate::{sys, wire::Wall};
+use super::{enclosure, house::House};
+use crate::wire::Wall;
 
 impl House {
     /// All of them, whether or not they hold.
     pub(super) fn walls(&self) -> Vec<Wall> {
         vec![
             self.users.wall(&self.gateway),
-            self.files_wall(),
-            self.syscalls_wall(),
+            enclosure::files(),
+            enclosure::syscalls(),
             self.groups_wall(),
             self.loopback_wall(),
             self.storage_wall(),
         ]
-    }
-
-    /// Each reads and writes what is its own, by Landlock.
-    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
-    fn files_wall(&self) -> Wall {
-        match sys::machine::landlock_abi() {
-            Ok(abi) => holds("files", format!("Landlock {abi}: each reads and writes what is its own")),
-            Err(error) => fails("files", format!("this kernel has no Landlock ({error}): add landlock to its lsm=")),
-        }
-    }
-
-    /// Calls that no worker needs are refused, by seccomp.
-    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
-    fn syscalls_wall(&self) -> Wall {
-        if std::path::Path::new("/proc/sys/kernel/seccomp/actions_avail").exists() {
-            holds("syscalls", "calls that no worker needs are refused")
-        } else {
-            fails("syscalls", "this kernel filters no system calls: it needs CONFIG_SECCOMP_FILTER")
-        }
     }
 
     /// Each has its share of memory, processor and processes, by a control group.

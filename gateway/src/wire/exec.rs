@@ -88,9 +88,13 @@ pub struct Walls {
     pub filesystem: bool,
     /// Filter system calls.
     pub syscalls: bool,
-    /// Paths to read and execute besides the system's.
+    /// The app's code, to read and execute, where it is there and but for what is `closed`.
+    pub code: Vec<PathBuf>,
+    /// The house's own, never granted for lying in a folder of code.
+    pub closed: Vec<PathBuf>,
+    /// Paths to read and execute that were asked for by name: one that cannot be opened is a failure.
     pub read: Vec<PathBuf>,
-    /// Paths to write besides the tenant's folder.
+    /// Paths to write besides the tenant's folder, asked for by name.
     pub write: Vec<PathBuf>,
     /// The one TCP port that it may bind; `None`: none.
     pub bind: Option<u16>,
