@@ -14,7 +14,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{Output, PATIENCE, Setup, binaries, eventually, ports::Ports, process};
+use crate::{Output, PATIENCE, Setup, binaries, eventually, ports::Ports, process, small_disk::SmallDisk};
 
 mod certificates;
 mod files;
@@ -34,7 +34,9 @@ pub struct Landlord {
     ports: Arc<Ports>,
     env: Vec<(String, String)>,
     descriptors: Option<u32>,
+    network_rights: bool,
     zone: String,
+    disk: Option<SmallDisk>,
     /// Everything that earlier runs in this folder said.
     past: String,
     dir: TempDir,
@@ -73,7 +75,9 @@ impl Landlord {
             ports,
             env: setup.environment().to_vec(),
             descriptors: setup.descriptor_limit(),
+            network_rights: setup.has_network_rights(),
             zone: "apps.test".into(),
+            disk: None,
             past: String::new(),
             dir,
         };
@@ -85,6 +89,20 @@ impl Landlord {
             landlord.write_dotenv(name, text);
         }
         landlord
+    }
+
+    /// Its state is to be on a disk of its own of so many MiB. Its control socket must be elsewhere: `run = "run"`.
+    #[track_caller]
+    pub fn put_on_small_disk(&mut self, mebibytes: u32) -> &SmallDisk {
+        let state = self.dir.path().join("state");
+        fs::create_dir_all(&state).expect("a folder for the disk");
+        self.disk.insert(SmallDisk::at(&state, mebibytes))
+    }
+
+    /// That disk.
+    #[track_caller]
+    pub fn small_disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("put_on_small_disk was called")
     }
 
     /// Starts the gateway in its folder, after [`Landlord::stop`] or [`Landlord::kill`], and waits until it answers.
@@ -105,7 +123,15 @@ impl Landlord {
     #[track_caller]
     pub fn launch(&mut self) {
         assert!(self.running.is_none(), "it runs already");
-        let mut command = process::leashed_with(&binaries::program("landlord"), self.descriptors);
+        let mut command = match &self.disk {
+            None => process::leashed_gateway(self.descriptors, self.network_rights),
+            Some(disk) => {
+                let words = disk.entering(&binaries::program("landlord"));
+                let mut command = process::leashed(Path::new(&words[0]));
+                command.args(&words[1..]);
+                command
+            }
+        };
         command
             .arg("run")
             .current_dir(self.dir.path())

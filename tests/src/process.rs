@@ -59,6 +59,17 @@ pub fn leashed_with(program: &Path, descriptors: Option<u32>) -> Command {
     command
 }
 
+/// landlord on its leash. Without `network_rights` it lacks `CAP_NET_ADMIN`, which only root has to begin with.
+pub fn leashed_gateway(descriptors: Option<u32>, network_rights: bool) -> Command {
+    let program = crate::binaries::program("landlord");
+    if network_rights || !nix::unistd::geteuid().is_root() {
+        return leashed_with(&program, descriptors);
+    }
+    let mut command = leashed_with(Path::new("setpriv"), descriptors);
+    command.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin", "--"]).arg(program);
+    command
+}
+
 /// Waits for the end of a child, at most `bound`.
 pub fn wait(child: &mut Child, bound: Duration) -> Option<ExitStatus> {
     within(bound, || child.try_wait().expect("a child of ours can be waited for"))

@@ -19,6 +19,7 @@ pub struct Setup {
     dotenvs: Vec<(String, String)>,
     descriptors: Option<u32>,
     default_users: bool,
+    network_rights: bool,
     ports: Option<Arc<Ports>>,
 }
 
@@ -43,6 +44,7 @@ impl Setup {
             dotenvs: Vec::new(),
             descriptors: None,
             default_users: false,
+            network_rights: false,
             ports: None,
         }
     }
@@ -111,6 +113,15 @@ impl Setup {
         self
     }
 
+    /// The gateway may change the rules of its network, which must be one of the test's own ([`crate::network::alone`]).
+    /// Others may not, so that the machine's is never touched.
+    #[track_caller]
+    pub fn network_rights(mut self) -> Self {
+        assert!(crate::network::is_own(), "the machine's own network is nobody's to change");
+        self.network_rights = true;
+        self
+    }
+
     /// Ports that were taken before, because somebody else must know them already.
     pub fn ports(mut self, ports: &Arc<Ports>) -> Self {
         self.ports = Some(Arc::clone(ports));
@@ -143,6 +154,10 @@ impl Setup {
 
     pub(crate) fn descriptor_limit(&self) -> Option<u32> {
         self.descriptors
+    }
+
+    pub(crate) fn has_network_rights(&self) -> bool {
+        self.network_rights
     }
 
     pub(crate) fn environment(&self) -> &[(String, String)] {

@@ -38,6 +38,19 @@ pub struct Entry {
     pub uptime_s: u64,
     /// RFC 3339.
     pub since: String,
+    /// What its folder takes up.
+    pub storage: Option<Storage>,
+}
+
+/// How full a tenant's storage is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Storage {
+    /// Bytes.
+    pub used: u64,
+    /// Bytes.
+    pub limit: Option<u64>,
+    /// `ok warn full`
+    pub state: String,
 }
 
 /// Reads what `status --json` printed.

@@ -138,6 +138,16 @@ pub(super) enum Verb {
         #[arg(long)]
         remove: bool,
     },
+    /// Keep tenants from each other's ports
+    #[command(long_about = help::FIREWALL)]
+    Firewall {
+        /// Write the rules to stdout, and change nothing
+        #[arg(long, conflicts_with = "remove")]
+        print: bool,
+        /// Take them away
+        #[arg(long)]
+        remove: bool,
+    },
     /// Tell what this machine gives, what landlord does with it, and how to get the rest
     #[command(long_about = help::DOCTOR)]
     Doctor {

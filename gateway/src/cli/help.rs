@@ -217,6 +217,18 @@ it out of all of them.
 The root can speak for the zone, localhost, names for private use and the custom domains of tenants' files alone: a stolen key \
 cannot speak for the rest of the web. With a new custom domain there is a new root, and --install is due again.";
 
+pub(super) const FIREWALL: &str = "\
+Keep tenants from each other's ports.
+
+Workers listen on loopback, which every user of a machine reaches. This loads one table of nftables, inet \
+landlord_FIRST_LAST after [ports], all of it at once: who opens a connection from this machine to one of these ports, and is \
+neither root nor landlord's proxy, is told that nobody listens there. Whatever else of yours listens in that range is \
+reached by root alone, too: choose other [ports] then. Open connections, other ports and other tables are not touched.
+
+landlord.service runs it before each start; landlord run does the same by itself, as root with users for tenants, and takes \
+the rules away when it ends. Both try from time to time whether they still hold, and `landlord status` says so when they do \
+not. For root; needs nft, of the package nftables, and no running landlord.";
+
 pub(super) const DOCTOR: &str = "\
 Tell what this machine gives, what landlord therefore does or does not do, and how to get the rest.
 

@@ -9,6 +9,7 @@ mod dns;
 mod doctor;
 mod env;
 mod exit;
+mod firewall;
 mod follow;
 mod generate;
 mod help;
@@ -80,6 +81,11 @@ pub fn main() -> ExitCode {
             (_, true, _) => trust::install(it),
             (.., true) => trust::remove(it),
             _ => trust::show(it),
+        }),
+        Verb::Firewall { print, remove } => with_gateway(config, |it| match (print, remove) {
+            (true, _) => firewall::print(it),
+            (_, true) => firewall::remove(it),
+            _ => firewall::load(it),
         }),
         Verb::Doctor { json } => doctor::doctor(config, json),
         Verb::Generate { folder } => generate::generate(&folder),

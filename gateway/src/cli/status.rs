@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{Gateway, TenantName},
-    wire::{ControlRequest, Status},
+    wire::{ControlRequest, Status, StatusEntry},
 };
 
 /// How often a watched table is drawn anew, for the uptimes in it.
@@ -32,7 +32,8 @@ fn once(gateway: &Gateway, name: Option<TenantName>, json: bool) -> Result<ExitC
         Reply::Status(status) => only(status, name.as_ref()),
         reply => return ended(reply),
     };
-    if let Some(name) = name.filter(|_| status.tenants.is_empty()) {
+    let asked = name;
+    if let Some(name) = asked.as_ref().filter(|_| status.tenants.is_empty()) {
         out::complain(&format!("there is no tenant {name}: `landlord status` lists them all"));
         return Ok(exit::FAILED);
     }
@@ -40,6 +41,9 @@ fn once(gateway: &Gateway, name: Option<TenantName>, json: bool) -> Result<ExitC
         out::line(&as_json(&status, true)?);
     } else {
         out::raw(table::draw(&status, out::columns(), out::has_colour()).as_bytes());
+        if let (Some(_), [StatusEntry { storage: Some(storage), .. }]) = (&asked, &status.tenants[..]) {
+            out::line(&format!("\nstorage: {}", table::storage(storage)));
+        }
     }
     Ok(exit::DONE)
 }

@@ -8,9 +8,9 @@ use super::{
     paint::{Paint, paint},
 };
 use crate::{
-    config::duration,
-    model::CertificateState,
-    wire::{DomainEntry, Draining, Status, StatusEntry, TenantState},
+    config::{duration, size},
+    model::{CertificateState, Storage},
+    wire::{DomainEntry, Draining, Status, StatusEntry, TenantState, Wall},
 };
 
 const HEADINGS: [&str; 10] = ["NAME", "STATE", "URL", "APP", "ENV", "PORT", "PID", "UPTIME", "RESTARTS", "REASON"];
@@ -35,7 +35,34 @@ pub(super) fn draw(status: &Status, width: Option<usize>, colour: bool) -> Strin
     for notice in &status.notices {
         text.push_str(&format!("\n{}\n", paint(&harmless(notice), Paint::Yellow, colour)));
     }
+    walls(&mut text, &status.gateway.walls, colour);
     text
+}
+
+/// How full a tenant's storage is.
+pub(super) fn storage(storage: &Storage) -> String {
+    match storage.limit {
+        None => format!("{}, no limit", size::Rounded(storage.used)),
+        Some(limit) => {
+            format!("{} of {}, {} %", size::Rounded(storage.used), size::Rounded(limit), storage.percent())
+        }
+    }
+}
+
+/// What keeps tenants apart and does not hold. Where they are all one user, as on a laptop, that says it all, and calmly; where
+/// they are not, each is something to be mended.
+fn walls(text: &mut String, walls: &[Wall], colour: bool) {
+    let open: Vec<&Wall> = walls.iter().filter(|wall| !wall.holds).collect();
+    if let Some(users) = open.iter().find(|wall| wall.name == "users") {
+        let names: Vec<&str> = open.iter().map(|wall| wall.name.as_str()).collect();
+        let (note, names) = (harmless(&users.note), harmless(&names.join(", ")));
+        text.push_str(&format!("\nTenants are not kept apart by {names}: {note}. See `landlord doctor`.\n"));
+        return;
+    }
+    for wall in open {
+        let line = format!("Tenants are not kept apart by {}: {}", harmless(&wall.name), harmless(&wall.note));
+        text.push_str(&format!("\n{}\n", paint(&line, Paint::Yellow, colour)));
+    }
 }
 
 /// A sentence about older proxies.
@@ -191,6 +218,7 @@ mod tests {
             uptime_s: if state == TenantState::Running { 3725 } else { 0 },
             since: String::new(),
             domains: Vec::new(),
+            storage: None,
         }
     }
 

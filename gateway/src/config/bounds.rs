@@ -1,13 +1,16 @@
-//! `[http]` and `[logs]`: bounds on what visitors and workers can use up.
+//! `[http]`, `[disk]` and `[logs]`: bounds on what visitors and workers can use up.
 
 use super::{
     document::{Table, Wrong},
     readers,
 };
-use crate::model::HttpLimits;
+use crate::model::{Gateway, HttpLimits};
 
 /// Bytes of a log file and how many rotated ones are kept, when nothing is said.
 pub(super) const LOGS: (u64, u32) = (10 << 20, 5);
+
+/// Bytes of the ballast, when nothing is said.
+pub(super) const BALLAST: Option<u64> = Gateway::usual_ballast();
 
 /// `[http]`
 pub(super) fn http(mut table: Table<'_, '_>) -> HttpLimits {
@@ -50,6 +53,13 @@ pub(super) fn http(mut table: Table<'_, '_>) -> HttpLimits {
     };
     table.finish();
     limits
+}
+
+/// `[disk]`: its ballast, bytes.
+pub(super) fn disk(mut table: Table<'_, '_>) -> Option<u64> {
+    let ballast = table.read("ballast", readers::or_none(readers::bytes(1 << 20))).unwrap_or(BALLAST);
+    table.finish();
+    ballast
 }
 
 /// `[logs]`

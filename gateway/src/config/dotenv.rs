@@ -37,6 +37,7 @@ pub const RESERVED: &[&str] = &[
     "MAX_USERS",
     "PATH",
     "PORT",
+    "STORAGE_FILE",
     "TENANT",
     "TENANT_DIR",
     "TENANT_URL",

@@ -104,6 +104,7 @@ impl Surroundings<'_> {
             None => bundled,
         };
         let (log_file_bytes, log_files) = table.table("logs").map_or(bounds::LOGS, bounds::logs);
+        let ballast = table.table("disk").map_or(bounds::BALLAST, bounds::disk);
         Gateway {
             file: self.file.map(Path::to_owned),
             zone,
@@ -128,6 +129,7 @@ impl Surroundings<'_> {
             max_running,
             hsts,
             apps: all,
+            ballast,
             log_file_bytes,
             log_files,
         }

@@ -51,6 +51,23 @@ impl fmt::Display for Display {
     }
 }
 
+/// Bytes for people: one decimal, in the unit that fits.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounded(pub u64);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut whole, mut rest, mut unit) = (self.0, 0, "B");
+        for next in ["KiB", "MiB", "GiB", "TiB"] {
+            if whole < 1024 {
+                break;
+            }
+            (rest, whole, unit) = (whole % 1024 * 10 / 1024, whole / 1024, next);
+        }
+        if unit == "B" { write!(f, "{whole} B") } else { write!(f, "{whole}.{rest} {unit}") }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +103,14 @@ mod tests {
         }
         assert_eq!(Display(2 << 30).to_string(), "2G");
         assert_eq!(Display(1025).to_string(), "1025");
+    }
+
+    #[test]
+    fn rounded_for_people() {
+        assert_eq!(
+            [0, 1023, 1536, 5 << 30].map(|bytes| Rounded(bytes).to_string()),
+            ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]
+        );
     }
 
     proptest::proptest! {

@@ -31,7 +31,11 @@ pub fn main(order: RawFd, tenants: RawFd, out: RawFd, identity: Option<(u32, u32
     // `ps` would show the number of the descriptor that it was executed through. A wrong name hurts nobody.
     let _ = sys::process::set_name("landlord-count");
     let done = take_up(order, tenants, out, identity).and_then(|(order, tenants, out)| {
-        count_all(&order, &tenants, out).map_err(|e| format!("the figures cannot be told: {e}"))
+        match count_all(&order, &tenants, out) {
+            // Whoever asked has gone, or has become another program that does not know us.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            told => told.map_err(|e| format!("the figures cannot be told: {e}")),
+        }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

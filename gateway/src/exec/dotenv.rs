@@ -3,7 +3,7 @@
 
 use std::{os::fd::RawFd, path::Path};
 
-use super::Failure;
+use super::{failure::Failure, walls};
 use crate::{
     config::dotenv,
     sys::{self, files::ReadError},
@@ -21,6 +21,8 @@ pub(super) fn carry_out(plan: &Plan, edit: RawFd, answer: RawFd) -> Result<(), F
     let system = |what: &'static str| move |error: std::io::Error| Failure::system(what, &error);
     // Where all tenants are one user, a neighbour that the kernel keeps nothing from shall not look into this memory.
     sys::process::hide_memory().map_err(system("keeping others out"))?;
+    walls::enclose(plan, None)?;
+    walls::filter_calls(plan)?;
     let answer = sys::fd::inherited(answer).map_err(system("the answer's descriptor"))?;
     let asked = sys::fd::inherited(edit).and_then(|fd| sys::memfd::read(fd, DOTENV_MESSAGE_CAP));
     let asked = serde_json::from_slice(&asked.map_err(system("the edit"))?);

@@ -27,8 +27,8 @@ pub(super) fn become_tenant(plan: &Plan) -> Result<(), Failure> {
     let _ = nix::unistd::setsid();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     bounds::set(plan)?;
-    estate::take_over(plan)?;
     walls::hide_others(plan);
+    estate::take_over(plan)?;
     match plan.identity {
         Some((uid, gid)) => sys::identity::drop_to(uid, gid).map_err(system("becoming the tenant"))?,
         None => sys::identity::no_new_privs().map_err(system("giving up privileges"))?,

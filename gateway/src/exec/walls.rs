@@ -37,13 +37,15 @@ fn grants(plan: &Plan, walls: &Walls, program: Option<&Path>) -> Vec<Grant> {
     let mut grants = ground::grants();
     grants.extend(program.into_iter().flat_map(|program| reach::program(program, &closed)));
     grants.extend(walls.code.iter().flat_map(|folder| reach::folder_of_code(folder, &closed)));
+    grants.extend(walls.told.iter().map(|folder| Grant::new(folder, Access::Read)));
     grants.extend(walls.read.iter().map(|path| Grant::needed(path, Access::Run)));
     grants.extend(walls.write.iter().map(|path| Grant::needed(path, Access::Write)));
     if walls.namespaces {
         // Who makes a user namespace says in /proc/self who is who in it.
         grants.extend(own_proc(plan));
     }
-    grants.push(Grant::needed(&plan.dir, Access::Write));
+    // We are in it already, and its path may lead through folders that are closed to us.
+    grants.push(Grant::needed(".", Access::Write));
     grants
 }
 

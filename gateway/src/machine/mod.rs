@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 pub mod accord;
 pub mod backoff;
 pub mod issuance;
+pub mod quota;
 pub mod reconcile;
+pub mod room;
 #[cfg(test)]
 mod simulator;
 pub mod sleep;

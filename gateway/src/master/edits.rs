@@ -9,17 +9,28 @@ use std::{
     time::Duration,
 };
 
-use super::{child::Child, control::Replies, event::Who, folder::ROOMS, house::House, plan, seat::Seat};
+use tokio::sync::mpsc;
+
+use super::{
+    child::Child,
+    control::Replies,
+    enclosure,
+    event::{Event, Who},
+    folder::ROOMS,
+    house::House,
+    plan,
+    seat::Seat,
+};
 use crate::{
     machine::{Now, tenant::State},
-    model::TenantName,
+    model::{Gateway, TenantName},
     sys::{
         self,
         files::Signature,
         process::Exit,
         spawn::{Program, Spawn},
     },
-    wire::{Estate, Job, Plan, ProcessLimits, Walls},
+    wire::{Estate, Job, Plan, ProcessLimits},
 };
 
 /// Numbers of the shim's descriptors.
@@ -27,6 +38,7 @@ const PLAN_FD: i32 = 3;
 const REPORT_FD: i32 = 4;
 const EDIT_FD: i32 = 5;
 const ANSWER_FD: i32 = 6;
+const GROUP_FD: i32 = 7;
 /// A file of at most 1 MiB is written in less, unless somebody stops the process.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -96,7 +108,15 @@ impl House {
             let number = self.edits.count;
             let before = self.dotenv_signature(name);
             let started = match self.seats.get(name) {
-                Some(seat) => self.start_edit(seat, number, edit, answer),
+                Some(seat) => {
+                    // Of a tenant that is not there, nobody's: it has no group.
+                    let living = seat.machine.view().generation.filter(|newest| seat.leases.contains_key(newest));
+                    let identity = seat.identity.or(self.users.shared);
+                    let group = living.map_or(Ok(None), |generation| self.groups.enter(&seat.spec, generation));
+                    group.and_then(|group| {
+                        start(&self.gateway, &self.events, seat, identity, number, group, [edit, answer])
+                    })
+                }
                 None => Err(self.unknown(name)),
             };
             match started {
@@ -107,49 +127,6 @@ impl House {
                 Err(reason) => replies.done(false, reason),
             }
         }
-    }
-
-    fn start_edit(&self, seat: &Seat, number: u32, edit: OwnedFd, answer: OwnedFd) -> Result<Child, String> {
-        let dir = plan::folder(&self.gateway, &seat.spec);
-        let die_with_parent = !sys::unit::is_ours();
-        let plan = Plan {
-            argv: Vec::new(),
-            path: String::new(),
-            dotenv: Some(dir.join(".env")),
-            estate: Estate { folders: vec![dir.clone()], closed: false },
-            dir,
-            rooms: ROOMS.iter().map(PathBuf::from).collect(),
-            env: BTreeMap::new(),
-            extra: BTreeMap::new(),
-            listen_fds: false,
-            job: Job::Dotenv { edit: EDIT_FD, answer: ANSWER_FD },
-            identity: seat.identity.or(self.users.shared),
-            group: None,
-            limits: ProcessLimits::default(),
-            sandbox: Some(Walls { filesystem: true, syscalls: true, ..Walls::default() }),
-            report: REPORT_FD,
-            die_with_parent,
-        };
-        let failed = |error: std::io::Error| format!("its .env cannot be edited: {error}");
-        let bytes = serde_json::to_vec(&plan).map_err(|error| failed(error.into()))?;
-        let sealed = sys::memfd::seal("plan", &bytes).map_err(failed)?;
-        let (report, theirs) = sys::spawn::pipe().map_err(failed)?;
-        let null = || File::options().write(true).open("/dev/null").map(OwnedFd::from).map_err(failed);
-        let child = sys::spawn::spawn(Spawn {
-            program: Program::ThisBinary,
-            args: vec!["exec".into(), "--plan".into(), PLAN_FD.to_string().into()],
-            env: Vec::new(),
-            fds: vec![(sealed, PLAN_FD), (theirs, REPORT_FD), (edit, EDIT_FD), (answer, ANSWER_FD)],
-            stdin_null: true,
-            // It has nothing to say but to the operator.
-            stdout: Some(null()?),
-            stderr: Some(null()?),
-            dir: None,
-            die_with_parent,
-        })
-        .map_err(failed)?;
-        let who = Who::Dotenv(seat.spec.name.clone());
-        Child::watch(child, who, number, Some(report), self.events.clone()).map_err(failed)
     }
 
     /// An edit's process has ended.
@@ -206,4 +183,58 @@ impl House {
             edit.overdue = now + PATIENCE;
         }
     }
+}
+
+/// Starts the process that carries an edit out.
+fn start(
+    gateway: &Gateway,
+    events: &mpsc::UnboundedSender<Event>,
+    seat: &Seat,
+    identity: Option<(u32, u32)>,
+    number: u32,
+    group: Option<OwnedFd>,
+    [edit, answer]: [OwnedFd; 2],
+) -> Result<Child, String> {
+    let dir = plan::folder(gateway, &seat.spec);
+    let die_with_parent = !sys::unit::is_ours();
+    let plan = Plan {
+        argv: Vec::new(),
+        path: String::new(),
+        dotenv: Some(dir.join(".env")),
+        estate: Estate { folders: vec![dir.clone()], closed: false },
+        dir,
+        rooms: ROOMS.iter().map(PathBuf::from).collect(),
+        env: BTreeMap::new(),
+        extra: BTreeMap::new(),
+        listen_fds: false,
+        job: Job::Dotenv { edit: EDIT_FD, answer: ANSWER_FD },
+        identity,
+        group: group.is_some().then_some(GROUP_FD),
+        limits: ProcessLimits::default(),
+        sandbox: Some(enclosure::own_folder()),
+        report: REPORT_FD,
+        die_with_parent,
+    };
+    let failed = |error: std::io::Error| format!("its .env cannot be edited: {error}");
+    let bytes = serde_json::to_vec(&plan).map_err(|error| failed(error.into()))?;
+    let sealed = sys::memfd::seal("plan", &bytes).map_err(failed)?;
+    let (report, theirs) = sys::spawn::pipe().map_err(failed)?;
+    let null = || File::options().write(true).open("/dev/null").map(OwnedFd::from).map_err(failed);
+    let mut fds = vec![(sealed, PLAN_FD), (theirs, REPORT_FD), (edit, EDIT_FD), (answer, ANSWER_FD)];
+    fds.extend(group.map(|group| (group, GROUP_FD)));
+    let child = sys::spawn::spawn(Spawn {
+        program: Program::ThisBinary,
+        args: vec!["exec".into(), "--plan".into(), PLAN_FD.to_string().into()],
+        env: Vec::new(),
+        fds,
+        stdin_null: true,
+        // It has nothing to say but to the operator.
+        stdout: Some(null()?),
+        stderr: Some(null()?),
+        dir: None,
+        die_with_parent,
+    })
+    .map_err(failed)?;
+    let who = Who::Dotenv(seat.spec.name.clone());
+    Child::watch(child, who, number, Some(report), events.clone()).map_err(failed)
 }

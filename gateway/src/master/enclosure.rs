@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::plan::Place;
+use super::{plan::Place, storage};
 use crate::{
     model::{Gateway, Listen, Tenant},
     sys::{landlock, machine, procfs, seccomp},
@@ -21,12 +21,18 @@ pub(super) fn walls(gateway: &Gateway, tenant: &Tenant, place: &Place) -> Option
         syscalls: sandbox.syscalls,
         code: tenant.app.root.iter().cloned().collect(),
         closed: closed(gateway),
+        told: storage::path(&gateway.state, &tenant.name).parent().map(Path::to_path_buf),
         read: sandbox.read.clone(),
         write: sandbox.write.clone(),
         bind,
         egress: sandbox.egress.clone(),
         namespaces: sandbox.namespaces,
     })
+}
+
+/// For what landlord itself does in a tenant's folder, as the tenant: whatever the tenant may have besides, this needs none.
+pub(super) fn own_folder() -> Walls {
+    Walls { filesystem: true, syscalls: true, ..Walls::default() }
 }
 
 /// Other tenants' folders and settings: on a laptop they often lie beside the code.

@@ -6,7 +6,7 @@ use super::{control::Replies, roles::Post};
 use crate::{
     model::{GenerationId, TenantName},
     sys::{cgroup::Watch, process::Exit},
-    wire::{ControlRequest, FromAcme, FromLog, FromProxy},
+    wire::{ControlRequest, Counted, FromAcme, FromLog, FromProxy},
 };
 
 /// One thing that happened. Only the loop changes state; whoever waits for something sends one of these.
@@ -35,12 +35,21 @@ pub(super) enum Event {
     Log(u32, FromLog),
     /// A fact from the acme role, with what it sent along.
     Acme(u32, FromAcme, Vec<OwnedFd>),
+    /// What the counter of this number found; `None`: it has ended.
+    Counted(u32, Option<Counted>),
     /// A role's link closed or broke, of this attempt.
     LinkLost(Post, u32),
     /// The kernel has counted something in a tenant's control group.
     Pressed(Watch),
     /// A client of the operator socket has its answer, or has gone.
     ClientLeft,
+    /// Whether a tenant's user was refused on this port of loopback, where we listened.
+    Knocked {
+        /// Free again.
+        port: u16,
+        /// Or nothing could be found out.
+        refused: std::io::Result<bool>,
+    },
     /// An operator asks, and has sent these along.
     Control(ControlRequest, Vec<OwnedFd>, Replies),
 }
@@ -64,6 +73,8 @@ pub(super) enum Who {
     Nobody,
     /// An order to the tenants' units.
     Units,
+    /// An nft that loads or removes the rules of loopback.
+    Firewall,
     /// The program that is offered looks at what it would go on from.
     Preflight,
 }

@@ -68,6 +68,7 @@ impl House {
         self.keep_sleepers();
         self.announce = None;
         self.units.close();
+        self.storage.close();
         self.stay("landlord is stopping");
         self.report_farewell();
         for (_, replies) in self.watchers.drain(..) {
@@ -127,11 +128,17 @@ impl House {
                 }
             }
             Step::Log => {
+                let open = self.open_loopback();
                 let acme = self.issuing.as_ref().and_then(|issuing| issuing.role.child.as_ref());
                 if late {
-                    self.log.child.iter().chain(acme).for_each(|child| child.signal(libc::SIGKILL));
+                    self.log
+                        .child
+                        .iter()
+                        .chain(acme)
+                        .chain(self.firewall.child())
+                        .for_each(|child| child.signal(libc::SIGKILL));
                 }
-                if self.log.child.is_none() && acme.is_none() {
+                if self.log.child.is_none() && acme.is_none() && open {
                     self.farewell.step = Step::Over;
                     // A socket file that is left behind is replaced at the next start.
                     let _ = std::fs::remove_file(self.gateway.run.join("control.sock"));

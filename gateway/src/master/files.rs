@@ -21,6 +21,7 @@ impl House {
         self.look_again(false);
         self.look_at_dotenvs();
         self.look_at_certificates();
+        self.look_at_storage();
     }
 
     /// Files of certificates that changed, and leaves that grow old.
@@ -38,12 +39,14 @@ impl House {
         if changed {
             let _ = self.reload_gateway();
         }
-        if changed || self.notices.contains_key("outside") || self.users.refused {
+        self.look_at_storage();
+        if changed || self.notices.contains_key("outside") || self.users.refused || self.somebody_waits() {
             self.look_again(false);
         }
         self.look_at_dotenvs();
         self.look_at_certificates();
         self.listen_for_silence();
+        self.look_at_loopback();
     }
 
     fn gateway_file_changed(&mut self) -> bool {
@@ -98,6 +101,7 @@ impl House {
                 Step::Remove(name) => self.remove(&name),
             }
         }
+        self.dismiss_waiting(|name| catalog.accepted.contains_key(name));
     }
 
     fn fleet(&self) -> Fleet {
@@ -178,6 +182,10 @@ impl House {
     /// Lets a tenant in, or gives it new settings.
     fn take(&mut self, spec: Tenant, digest: Digest) {
         let name = spec.name.clone();
+        let folder = super::plan::folder(&self.gateway, &spec);
+        if !self.seats.contains_key(&name) && self.must_wait(&name, &folder) {
+            return;
+        }
         let identity = match self.identify(&spec) {
             Ok(identity) => identity,
             Err(sentence) => return self.note_outside(sentence),
@@ -186,8 +194,10 @@ impl House {
         if !self.seats.contains_key(&name) {
             match Seat::new(spec.clone(), digest.clone(), identity) {
                 Ok(mut seat) => {
-                    let folder = super::plan::folder(&self.gateway, &seat.spec);
                     if let Err(error) = super::folder::prepare(&folder, identity) {
+                        if self.lacked_room(&name, &folder, &error) {
+                            return;
+                        }
                         // Tried again, and told, when it is to be started.
                         tracing::error!(tenant = %name, %error, "its folder cannot be made");
                     }
@@ -203,6 +213,7 @@ impl House {
                     }
                     self.seats.insert(name.clone(), seat);
                     self.seat_asleep(&name);
+                    self.greet_storage(&name);
                     self.certify_at_once();
                     tracing::info!(tenant = %name, action = "added", "config");
                 }
@@ -326,13 +337,18 @@ impl House {
         now.dns = read.dns;
         now.apps = read.apps;
         now.app = read.app;
+        now.ballast = read.ballast;
         (now.limits, now.health, now.deploy, now.sleep) = (read.limits, read.health, read.deploy, read.sleep);
-        (now.ports, now.max_running) = (read.ports, read.max_running);
+        now.max_running = read.max_running;
         self.sleepers.stirred = true;
+        let moved = std::mem::replace(&mut now.ports, read.ports) != read.ports;
         self.ports.resize(read.ports);
         if now.tenants != read.tenants {
             now.tenants = read.tenants;
             self.watch = super::watch::Watch::new(&self.gateway.tenants, self.gateway.file.as_deref());
+        }
+        if moved {
+            self.suit_firewall();
         }
         self.keep_settings();
         self.acme_changed(&directory);

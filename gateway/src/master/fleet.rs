@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     plan::Place,
     state_file::{self, Found, Lasting},
+    unwritten::Unwritten,
 };
 use crate::{
     machine::{Now, tenant, worker},
@@ -124,6 +125,9 @@ pub(super) struct Fleet {
     folder: PathBuf,
     /// What was written last, so that nothing is written twice.
     written: BTreeMap<PathBuf, Vec<u8>>,
+    /// Something could not be written.
+    behind: bool,
+    unwritten: Unwritten,
 }
 
 impl Fleet {
@@ -134,7 +138,18 @@ impl Fleet {
     pub(super) fn open(run: &Path) -> std::io::Result<Self> {
         let folder = run.join("fleet");
         sys::files::make_private_dir(&folder, 0o700)?;
-        Ok(Self { house: run.join("fleet.json"), folder, written: BTreeMap::new() })
+        let (written, unwritten) = (BTreeMap::new(), Unwritten::default());
+        Ok(Self { house: run.join("fleet.json"), folder, written, behind: false, unwritten })
+    }
+
+    /// What cannot be written is told there.
+    pub(super) fn telling(self, unwritten: &Unwritten) -> Self {
+        Self { unwritten: unwritten.clone(), ..self }
+    }
+
+    /// Whether all is to be kept again, for some of it could not be; asked once.
+    pub(super) fn is_behind(&mut self) -> bool {
+        std::mem::take(&mut self.behind)
     }
 
     /// What is remembered of the house; `None`: nothing, or nothing that can be used.
@@ -166,6 +181,7 @@ impl Fleet {
     pub(super) fn forget(&mut self, name: &TenantName) {
         let path = self.path(name);
         self.written.remove(&path);
+        self.unwritten.written(&path);
         remove(&path);
     }
 
@@ -194,10 +210,14 @@ impl Fleet {
             self.written.insert(path.clone(), words);
             Ok(())
         });
-        if let Err(error) = written {
-            // A full disk stops nobody: only a crash now would cost a restart of what changed.
-            self.written.remove(&path);
-            tracing::error!(file = %path.display(), %error, "a crash of landlord now would not be made good");
+        match written {
+            Ok(()) => self.unwritten.written(&path),
+            Err(error) => {
+                // A full disk stops nobody: only a crash now would cost a restart of what changed.
+                self.written.remove(&path);
+                self.behind = true;
+                self.unwritten.failed(&path, &error, "a crash of landlord now would not be made good");
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
     edits::Edits,
     event::Event,
     farewell::Farewell,
+    firewall::Firewall,
     fleet::{Fleet, HouseMemory},
     groups::Groups,
     issuing::Issuing,
@@ -26,6 +27,7 @@ use super::{
     seat::Seat,
     service::Service,
     sleeping::Sleepers,
+    storage::Storage,
     units::Units,
     users::Users,
     vault::{self, Vault},
@@ -133,6 +135,10 @@ pub(super) struct House {
     /// Who started us, where that is a service manager.
     pub(super) service: Service,
     pub(super) units: Units,
+    /// How full the disk is, and by whom.
+    pub(super) storage: Storage,
+    /// What keeps tenants from each other's ports.
+    pub(super) firewall: Firewall,
     /// Nobody else has the state.
     pub(super) _lock: Lock,
 }

@@ -15,6 +15,7 @@ use super::{
     edits::Edits,
     event::Event,
     farewell::Farewell,
+    firewall::Firewall,
     fleet::Fleet,
     groups::Groups,
     house::{Announce, House, OpenError, role_settings},
@@ -26,6 +27,7 @@ use super::{
     service::Service,
     signals,
     sleeping::Sleepers,
+    storage::Storage,
     units::Units,
     users::Users,
     vault::Vault,
@@ -61,6 +63,7 @@ impl House {
         let path = state.join("lock");
         let lock = aftermath::lock(&path).map_err(|e| OpenError::Lock(path.clone(), e))?;
         let mark = mark(&path).map_err(|e| OpenError::State(path, e))?;
+        let storage = Storage::open(&gateway);
         made(state.join("tenants"), passage)?;
         made(state.join("backups"), 0o700)?;
         made(state.join("certs"), 0o700)?;
@@ -71,15 +74,17 @@ impl House {
         made(gateway.run.clone(), 0o711)?;
         made(gateway.run.join("workers"), 0o711)?;
         let fleet = Fleet::open(&gateway.run).map_err(|e| OpenError::State(gateway.run.join("fleet"), e))?;
+        let fleet = fleet.telling(&storage.unwritten);
         let folder = made(state.join("records"), 0o700)?;
-        let mut records = Records::open(folder.clone()).map_err(|e| OpenError::State(folder, e))?;
+        let records = Records::open(folder.clone()).map_err(|e| OpenError::State(folder, e))?;
+        let mut records = records.telling(&storage.unwritten);
         if let Some(range) = gateway.users.filter(|_| sys::identity::is_root()) {
             records.adopt(&state, range);
         }
         let users = Users::of(&gateway, sys::identity::is_root());
         let notice = users.notice(&gateway);
 
-        let numbers = Numbers::open(state.join("generation"), records.all().is_empty());
+        let numbers = Numbers::open(state.join("generation"), records.all().is_empty()).telling(&storage.unwritten);
         if let Some(notice) = &notice {
             tracing::warn!("{notice}");
         } else if sys::identity::is_root() && gateway.users.is_none() {
@@ -102,7 +107,8 @@ impl House {
         let uptime = sys::clock::monotonic().map_err(|e| OpenError::System("the clock", e))?;
         let service = Service::new();
         // The settings of an earlier life may be older than the file is now.
-        let file = gateway.file.as_deref().filter(|_| !vault.has_past());
+        let resumed = vault.has_past();
+        let file = gateway.file.as_deref().filter(|_| !resumed);
         let gateway_signature = file.and_then(|file| sys::files::signature(file).ok().flatten());
         Ok(Self {
             booted: Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now),
@@ -147,7 +153,9 @@ impl House {
             announce: Some(announce),
             farewell: Farewell::default(),
             units: Units::new(service.is_managed()),
+            storage,
             service,
+            firewall: Firewall::open(&gateway, resumed),
             gateway,
             _lock: lock,
         })

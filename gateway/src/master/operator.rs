@@ -149,6 +149,8 @@ impl House {
     pub(super) fn reload(&mut self, accept_removals: bool) -> Result<String, String> {
         self.reload_gateway()?;
         self.look_again(accept_removals);
+        self.ask_storage();
+        self.knock();
         let (tenants, wrong) = (self.seats.len(), self.rejected.len());
         match self.notices.get("tenants").or_else(|| self.notices.get("removals")) {
             Some(held_back) => Err(held_back.clone()),

@@ -43,6 +43,7 @@ pub(super) fn environment(gateway: &Gateway, tenant: &Tenant, place: &Place) -> 
         ("TMPDIR".into(), format!("{folder}/tmp")),
         ("PATH".into(), search_path(gateway)),
         ("TZ".into(), "UTC".into()),
+        ("STORAGE_FILE".into(), super::storage::path(&gateway.state, &tenant.name).to_string_lossy().into_owned()),
     ]);
     if let Place::Port(port) = place {
         env.insert("HOST".into(), "127.0.0.1".into());

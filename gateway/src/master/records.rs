@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     state_file::{self, Found, Lasting},
+    unwritten::Unwritten,
     users::owners,
 };
 use crate::model::{Digest, GenerationId, Host, Tenant, TenantName, UserRange};
@@ -46,6 +47,9 @@ pub(super) struct Record {
 pub(super) struct Records {
     folder: PathBuf,
     all: BTreeMap<TenantName, Record>,
+    /// Those that are not on disk as they are here.
+    behind: BTreeSet<TenantName>,
+    unwritten: Unwritten,
 }
 
 impl Records {
@@ -69,7 +73,12 @@ impl Records {
                 all.insert(name, record);
             }
         }
-        Ok(Self { folder, all })
+        Ok(Self { folder, all, behind: BTreeSet::new(), unwritten: Unwritten::default() })
+    }
+
+    /// What cannot be written is told there.
+    pub(super) fn telling(self, unwritten: &Unwritten) -> Self {
+        Self { unwritten: unwritten.clone(), ..self }
     }
 
     /// A folder whose record was lost still tells whose it is by its uid: the tenant gets it back, and nobody else ever.
@@ -117,11 +126,30 @@ impl Records {
         if self.all.get(name) == Some(&record) {
             return;
         }
-        let path = self.path(name);
-        if let Err(error) = state_file::write(&path, VERSION, &record, Lasting::ForEver) {
-            tracing::error!(file = %path.display(), %error, "what changed is not on disk");
-        }
         self.all.insert(name.clone(), record);
+        self.write(name);
+    }
+
+    /// Writes what could not be written before.
+    pub(super) fn write_again(&mut self) {
+        for name in std::mem::take(&mut self.behind) {
+            self.write(&name);
+        }
+    }
+
+    fn write(&mut self, name: &TenantName) {
+        let Some(record) = self.all.get(name) else { return };
+        let path = self.path(name);
+        match state_file::write(&path, VERSION, record, Lasting::ForEver) {
+            Ok(()) => {
+                self.behind.remove(name);
+                self.unwritten.written(&path);
+            }
+            Err(error) => {
+                self.behind.insert(name.clone());
+                self.unwritten.failed(&path, &error, "what changed for this tenant is not on disk");
+            }
+        }
     }
 
     /// Gives `name` a uid for good: it is on disk when this returns.

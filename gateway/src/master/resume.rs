@@ -178,6 +178,8 @@ impl House {
         let mut news = Vec::new();
         let mut unopened = Vec::new();
         for (generation, one) in machine.generations() {
+            // A full disk may have kept it from being reserved.
+            self.numbers.note_use(generation);
             let Some(at) = held.iter().position(|lease| lease.generation == generation) else {
                 if one.opening() {
                     unopened.push(generation);

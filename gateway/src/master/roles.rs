@@ -20,6 +20,9 @@ use crate::{
     wire::{Link, ToAcme, ToLog},
 };
 
+/// The proxy's uid and gid where landlord is root: whom the rules of loopback let through to workers.
+pub const PROXY_UID: u32 = 69_998;
+
 /// Which helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RoleKind {
@@ -48,7 +51,7 @@ impl RoleKind {
     /// `None`: landlord is not root, and everybody is whoever started it.
     pub(super) fn identity(self) -> Option<(u32, u32)> {
         sys::identity::is_root().then_some(match self {
-            Self::Proxy => (69_998, 69_998),
+            Self::Proxy => (PROXY_UID, PROXY_UID),
             Self::Log => (69_999, 69_999),
             Self::Acme => (69_997, 69_997),
         })

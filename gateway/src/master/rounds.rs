@@ -29,6 +29,7 @@ impl House {
         } else {
             self.open_shop();
         }
+        self.look_at_loopback();
         loop {
             self.settle();
             self.report();
@@ -90,10 +91,12 @@ impl House {
             Event::Proxy(number, attempt, fact) => self.on_proxy(number, attempt, fact),
             Event::Log(attempt, fact) => self.on_log(attempt, fact),
             Event::Acme(attempt, fact, fds) => self.on_acme(attempt, fact, fds),
+            Event::Counted(number, counted) => self.on_counted(number, counted),
             Event::LinkLost(post, attempt) => self.on_link_lost(post, attempt),
             // Who waits for them to leave looks at the end of each round.
             Event::Pressed(watch) => self.groups.pressed(watch, self.now()),
             Event::ClientLeft => {}
+            Event::Knocked { port, refused } => self.on_knock(port, refused),
             Event::Control(request, fds, replies) => self.on_control(request, fds, replies),
         }
     }
@@ -120,6 +123,7 @@ impl House {
             }
         }
         self.units.follow(&self.events);
+        self.heed_full_disk();
         // Messages to the roles leave when this round is over: what they tell is written down before.
         if !self.farewell.is_over() {
             self.keep_house();
@@ -144,6 +148,7 @@ impl House {
         self.on_issuing_time();
         let seats = &self.seats;
         self.groups.tell(now, |name| seats.get(name).map(|seat| &seat.spec.limits));
+        self.on_storage_time();
         for (name, seat) in &self.seats {
             if due(seat.machine.deadline()) {
                 self.inbox.push_back((name.clone(), tenant::Event::Timer));
@@ -166,7 +171,7 @@ impl House {
         let acme = self.issuing.as_ref().and_then(|issuing| issuing.role.worker.deadline());
         let asleep = self.sleepers.again.filter(|_| !self.farewell.has_begun());
         let house = house.into_iter().flatten().chain(self.groups.deadline()).chain(acme).chain(asleep);
-        let house = house.chain(self.issuing_deadline());
+        let house = house.chain(self.issuing_deadline()).chain(self.storage_deadline());
         // While others wait for their turn, a slow start frees a place by growing old.
         let now = self.now();
         let waited_for = self.seats.values().filter(|_| !self.queue.is_empty()).filter_map(|seat| seat.slow_at(now));

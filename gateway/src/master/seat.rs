@@ -45,6 +45,8 @@ pub(super) struct Seat {
     /// Its file is gone; it is being stopped.
     pub(super) removed: bool,
     pub(super) identity: Option<(u32, u32)>,
+    /// Its storage is used up: the gateway takes no more uploads for it.
+    pub(super) full: bool,
     /// Epochs that told a revision of its route: (epoch, revision).
     pub(super) told: Vec<(u64, u64)>,
     /// Whether it waits for a first sign of life: counted for the table of the quick start.
@@ -123,6 +125,7 @@ impl Seat {
             visited: false,
             removed: false,
             identity,
+            full: false,
             told: Vec::new(),
             settled: false,
             askers: Vec::new(),
@@ -231,7 +234,7 @@ impl Seat {
             concurrent: self.spec.limits.concurrent_requests,
             queued: self.spec.limits.queued_requests,
             connections_per_address: self.spec.limits.connections_per_address,
-            full: false,
+            full: self.full,
             sleeps: self.spec.sleep.after.is_some(),
         }
     }

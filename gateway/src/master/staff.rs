@@ -173,15 +173,16 @@ impl House {
                 }
             }
             Who::Units => self.units.ended(exit),
+            Who::Firewall => self.on_nft(exit, said),
             Who::Preflight => self.on_preflight(attempt, exit, said),
             Who::Worker(name, generation) => {
                 let end = self.end_of(&name, exit, reason);
                 self.on_worker_exit(&name, generation, attempt, end);
             }
+            Who::Dotenv(name) => self.on_edit_exit(&name, attempt, exit, said),
             Who::Migration(name, generation) => self.on_task(name, generation, tenant::Task::Migrate, exit, reason),
             Who::Snapshot(name, generation) => self.on_task(name, generation, tenant::Task::Snapshot, exit, reason),
             Who::Restore(name, generation) => self.on_task(name, generation, tenant::Task::Restore, exit, reason),
-            Who::Dotenv(name) => self.on_edit_exit(&name, attempt, exit, said),
             Who::Nobody => {}
         }
     }
@@ -235,8 +236,10 @@ impl House {
         let leases = self.seats.values().flat_map(|seat| seat.leases.values());
         let workers = leases.flat_map(|lease| lease.child.iter().chain(&lease.task));
         let proxies = self.proxies.all().filter_map(|proxy| proxy.role.child.as_ref());
-        let roles = proxies.chain(&self.log.child).chain(self.units.child()).chain(self.scout());
-        let roles = roles.chain(self.role_child(Post::Acme)).chain(self.edits.children());
+        let roles =
+            proxies.chain(&self.log.child).chain(self.units.child()).chain(self.firewall.child()).chain(self.scout());
+        let roles = roles.chain(self.storage.child()).chain(self.edits.children());
+        let roles = roles.chain(self.role_child(Post::Acme));
         let known = workers.chain(roles).map(|child| child.pid).collect();
         if let Err(error) = sys::process::reap_strangers(&known) {
             tracing::error!(%error, "strays cannot be reaped");

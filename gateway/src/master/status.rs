@@ -21,6 +21,10 @@ impl House {
                 tenants.push(rejected_entry(stem, on_one_line(rejection), self.since.to_string()));
             }
         }
+        for (name, why) in self.who_waits().filter(|(name, _)| wanted(name.as_str())) {
+            let entry = rejected_entry(name.to_string(), why, self.since.to_string());
+            tenants.push(StatusEntry { state: TenantState::Starting, ..entry });
+        }
         tenants.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
             tenants,
@@ -51,7 +55,9 @@ impl House {
             .map(|wrong| format!("its .env is wrong, the worker goes on with the one before: {wrong}"));
         let domains = self.domains(seat);
         let missing: Vec<String> = issuing::missing(&domains).collect();
-        for also in seat.rejection.iter().chain(&dotenv).chain(&missing) {
+        let storage = self.storage.of(&seat.spec.name);
+        let filled = storage.and_then(|storage| storage.sentence());
+        for also in seat.rejection.iter().chain(&dotenv).chain(&missing).chain(&filled) {
             if !reason.is_empty() {
                 reason.push_str("; ");
             }
@@ -72,6 +78,7 @@ impl House {
             uptime_s: view.ready_since.map_or(0, |since| self.now().0.saturating_sub(since.0).as_secs()),
             since: self.wall_clock(view.since),
             domains,
+            storage,
         }
     }
 
@@ -142,5 +149,6 @@ fn rejected_entry(name: String, reason: String, since: String) -> StatusEntry {
         uptime_s: 0,
         since,
         domains: Vec::new(),
+        storage: None,
     }
 }

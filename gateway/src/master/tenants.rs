@@ -185,6 +185,7 @@ impl House {
                 Ok(pid) => {
                     tracing::info!(tenant = %name, generation = generation.0, pid, attempt, event = "start", "worker");
                     lease.begun = now;
+                    self.storage.note_start(&name);
                     worker::Event::Spawned { pid }
                 }
                 Err(reason) => worker::Event::SpawnFailed { reason },

@@ -1,7 +1,7 @@
 //! What keeps tenants apart, and what of it does not hold on this machine: one line each, for `landlord status` and
 //! `landlord doctor`.
 //!
-//! A wall holds when every tenant has it. What is off by an operator's own word (`sandbox = false` for one app) is that
+//! A wall holds when every tenant has it. What is off by an operator's own word (`filesystem = "open"` for one app) is that
 //! app's affair, and is not told here.
 
 use super::{enclosure, house::House};
@@ -16,7 +16,7 @@ impl House {
             enclosure::syscalls(),
             self.groups_wall(),
             self.loopback_wall(),
-            self.storage_wall(),
+            self.storage.wall(),
         ]
     }
 
@@ -26,18 +26,6 @@ impl House {
             Ok(note) => holds("groups", note),
             Err(note) => fails("groups", note),
         }
-    }
-
-    /// Nobody but the gateway reaches a worker's port.
-    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
-    fn loopback_wall(&self) -> Wall {
-        fails("loopback", "no rule keeps tenants from each other's ports")
-    }
-
-    /// Each has its share of the disk.
-    #[allow(clippy::unused_self, reason = "the frame is the same for all walls")]
-    fn storage_wall(&self) -> Wall {
-        fails("storage", "folders are not counted")
     }
 }
 

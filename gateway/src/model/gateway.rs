@@ -62,10 +62,20 @@ pub struct Gateway {
     pub hsts: Option<Duration>,
     /// `[apps.*]`; the bundled `workspace` is always there.
     pub apps: BTreeMap<AppName, App>,
+    /// `[disk] ballast`: bytes kept back for when the disk is full; `None`: none are.
+    #[serde(default = "Gateway::usual_ballast")]
+    pub ballast: Option<u64>,
     /// Bytes at which a log file is rotated, and how many rotated ones are kept.
     pub log_file_bytes: u64,
     /// Rotated log files kept beside the live one.
     pub log_files: u32,
+}
+
+impl Gateway {
+    /// `[disk] ballast` where nobody sets it.
+    pub const fn usual_ballast() -> Option<u64> {
+        Some(64 << 20)
+    }
 }
 
 /// `[listen]`

@@ -11,6 +11,7 @@ mod limits;
 mod name;
 mod route;
 mod sandbox;
+mod storage;
 mod tenant;
 
 pub use app::{App, Listen};
@@ -27,4 +28,5 @@ pub use route::{
     Serving, TenantRoute,
 };
 pub use sandbox::Sandbox;
+pub use storage::{Fill, Storage};
 pub use tenant::{Branding, Deploy, Digest, Environment, Health, Sleep, Strategy, Tenant};

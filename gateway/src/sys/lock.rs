@@ -45,9 +45,14 @@ pub fn lock(path: &Path) -> Result<Lock, LockError> {
         .open(path)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut file) => {
-            file.set_len(0)?;
+            // Over what is there, and not after it was cut off: a full disk would have no room for it any more. Where there is
+            // none at all, nobody can read who holds it, and it is held all the same.
+            let text = format!("{}\n", std::process::id());
             file.rewind()?;
-            writeln!(file, "{}", std::process::id())?;
+            match file.write_all(text.as_bytes()) {
+                Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error.into()),
+                _ => file.set_len(text.len() as u64)?,
+            }
             Ok(Lock { _file: file })
         }
         Err((mut file, Errno::EWOULDBLOCK)) => {

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod fd;
 pub mod fdstore;
 pub mod files;
+pub mod firewall;
 pub mod handover;
 pub mod identity;
 pub mod journal;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CertificateState, Rejection, TenantName};
+use crate::model::{CertificateState, Rejection, Storage, TenantName};
 
 /// CLI → master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,6 +213,9 @@ pub struct StatusEntry {
     /// Its custom domains and the certificate of each; none where every host has one by itself.
     #[serde(default)]
     pub domains: Vec<DomainEntry>,
+    /// What its folder takes up on the disk, as it was counted last; `null`: not counted yet.
+    #[serde(default)]
+    pub storage: Option<Storage>,
 }
 
 /// A custom domain in `landlord status --json`.

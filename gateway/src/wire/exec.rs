@@ -98,6 +98,8 @@ pub struct Walls {
     pub write: Vec<PathBuf>,
     /// The one TCP port that it may bind; `None`: none.
     pub bind: Option<u16>,
+    /// A folder of landlord's own in which the tenant is told something; to read, where it is there.
+    pub told: Option<PathBuf>,
     /// TCP ports that it may connect to; `None`: all.
     pub egress: Option<Vec<u16>>,
     /// It may make user namespaces.

@@ -7,14 +7,19 @@
 
 use std::{
     fs,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use harness::{
-    Landlord, Setup,
+    Landlord, Setup, binaries,
     client::{Raw, Site},
     process,
 };
+
+/// The bundled worker as it is, but for its migration, which is due for none of them.
+const HOUSE: &str = "[apps.bundled]\ncommand = [\"landlord-worker\", \"serve\"]\nlisten = \"inherit\"\n\
+    health = \"/healthz\"\n[defaults.sleep]\nafter = \"1h\"\n";
 
 /// Companies in the house.
 const COMPANIES: usize = 1000;
@@ -42,13 +47,14 @@ fn name(number: usize) -> String {
 }
 
 async fn house(count: usize) {
-    let setup = Setup::new().default_app("workspace").tables("[defaults.sleep]\nafter = \"1h\"\n");
+    let setup = Setup::new().default_app("bundled").tables(HOUSE);
     let mut landlord = (0..count).fold(setup, |setup, number| setup.tenant(&name(number), "")).prepare();
     all_asleep(&landlord, count);
     println!("{:<52}{count:>12}", "companies");
     // Once to make what a house has for each company, and once as it is from then on.
     landlord.start_again();
     landlord.stop();
+    (0..AWAKE + WAKES).for_each(|number| migrate(&landlord, number));
     let begin = Instant::now();
     landlord.start_again();
     landlord.watch().until("every company is known", |fleet| {
@@ -89,6 +95,14 @@ async fn house(count: usize) {
     }
     steps(&landlord);
     landlord.stop();
+}
+
+/// As landlord does it when a company is let in.
+fn migrate(landlord: &Landlord, number: usize) {
+    let mut command = process::leashed(&binaries::program("landlord-worker"));
+    command.arg("migrate").current_dir(landlord.folder(&name(number))).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = process::spawn(command).and_then(|mut child| child.wait());
+    assert!(status.is_ok_and(|status| status.success()), "{} has a database", name(number));
 }
 
 /// As if all had been asleep when landlord was stopped.

@@ -9,6 +9,7 @@ use super::Landlord;
 use crate::{
     client::{Raw, Result as ClientResult, Site},
     ports::Ports,
+    small_disk::SmallDisk,
 };
 
 impl Landlord {
@@ -54,7 +55,7 @@ impl Landlord {
 
     /// The state folder.
     pub fn state(&self) -> PathBuf {
-        self.dir.path().join("state")
+        self.disk.as_ref().map_or_else(|| self.dir.path().join("state"), SmallDisk::path)
     }
 
     /// A tenant's own folder.

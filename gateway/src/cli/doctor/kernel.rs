@@ -1,20 +1,14 @@
 //! The kernel, and what landlord and its workers may do with it.
 
-use std::path::Path;
-
-use super::{Finding, Level, Subject, find_program, read};
+use super::{Finding, Level, Subject, read};
 use crate::sys::machine;
 
 pub(super) fn examine(subject: &Subject, findings: &mut Vec<Finding>) {
     findings.push(version(&read("/proc/sys/kernel/osrelease").unwrap_or_default()));
     findings.push(pidfd());
-    findings.push(cgroup(&subject.of_process("cgroup")));
-    findings.push(landlock());
-    findings.push(seccomp(read("/proc/sys/kernel/seccomp/actions_avail").as_deref()));
     findings.push(user_namespaces());
     findings.push(hidepid(&subject.of_process("mounts")));
     findings.push(core_pattern(&read("/proc/sys/kernel/core_pattern").unwrap_or_default()));
-    findings.push(firewall());
 }
 
 /// Memory files are of 3.17, pidfds that can be waited for of 5.4, CLOSE_RANGE_CLOEXEC of 5.11; nothing older is tested.
@@ -48,62 +42,9 @@ fn pidfd() -> Finding {
         .but(Level::Problem, "allow pidfd_open in the seccomp profile of the container or unit around it")
 }
 
-/// `groups`: what /proc/PID/cgroup says.
-fn cgroup(groups: &str) -> Finding {
-    let (name, root) = ("cgroup", Path::new("/sys/fs/cgroup"));
-    let own = own_group(groups).unwrap_or_default();
-    let unified = root.join("cgroup.controllers").exists();
-    if !unified {
-        let hybrid = if root.join("unified").exists() {
-            "version 1, with an empty version 2 beside it"
-        } else {
-            "none of version 2"
-        };
-        return Finding::ok(
-            name,
-            hybrid,
-            "systemd counts workers, and cannot limit their memory, processor or tasks one by one",
-        )
-        .but(Level::Note, "boot with systemd.unified_cgroup_hierarchy=1");
-    }
-    let group = root.join(own.trim_start_matches('/'));
-    let controllers = std::fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
-    let controllers =
-        if controllers.trim().is_empty() { "no controllers".to_owned() } else { controllers.trim().to_owned() };
-    let delegated = nix::unistd::access(&group.join("cgroup.procs"), nix::unistd::AccessFlags::W_OK).is_ok();
-    let found = format!("version 2, {own}: {controllers}");
-    if delegated {
-        return Finding::ok(name, found, "groups can be made below this one");
-    }
-    Finding::ok(name, found, "no groups can be made below this one; workers stay in landlord's own")
-        .but(Level::Note, "run it as the service, whose unit has Delegate=yes")
-}
-
 /// The path in the unified hierarchy: the line `0::PATH` of /proc/self/cgroup.
 pub(super) fn own_group(text: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
-}
-
-fn landlock() -> Finding {
-    let means =
-        "this version of landlord keeps tenants apart by users and file modes, and leaves Landlock to the workers";
-    match machine::landlock_abi() {
-        Ok(abi) => Finding::ok("landlock", format!("ABI {abi}"), means),
-        Err(error) => Finding::ok("landlock", format!("none: {error}"), means)
-            .but(Level::Note, "add landlock to lsm= on the kernel's command line"),
-    }
-}
-
-fn seccomp(actions: Option<&str>) -> Finding {
-    match actions {
-        Some(_) => Finding::ok(
-            "seccomp",
-            "filters can be set",
-            "systemd's SystemCallFilter= of the unit holds for landlord and for all workers",
-        ),
-        None => Finding::ok("seccomp", "none", "system calls are not filtered, whatever the unit says")
-            .but(Level::Note, "a kernel with CONFIG_SECCOMP_FILTER"),
-    }
 }
 
 fn user_namespaces() -> Finding {
@@ -151,15 +92,6 @@ fn core_pattern(pattern: &str) -> Finding {
         if pattern.is_empty() { "not to be read" } else { pattern },
         "neither landlord's roles nor workers leave core dumps: they would hold keys and customers' data",
     )
-}
-
-fn firewall() -> Finding {
-    match find_program("nft") {
-        Some(path) => {
-            Finding::ok("nftables", path.display().to_string(), "landlord sets no rules; the machine's own hold")
-        }
-        None => Finding::ok("nftables", "no nft", "landlord sets no rules and needs none").noted(),
-    }
 }
 
 #[cfg(test)]

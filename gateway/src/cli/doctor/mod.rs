@@ -12,6 +12,7 @@ mod report;
 mod service;
 mod storage;
 mod time;
+mod walls;
 
 use std::{fs, path::Path, process::ExitCode, time::Duration};
 
@@ -56,6 +57,7 @@ pub(super) fn doctor(config: Option<&Path>, json: bool) -> ExitCode {
     house::examine(&subject, &mut findings);
     service::examine(&subject, &mut findings);
     kernel::examine(&subject, &mut findings);
+    walls::examine(&subject, &mut findings);
     ports::examine(&subject, &mut findings);
     limits::examine(&subject, &mut findings);
     storage::examine(&subject, &mut findings);

@@ -3,7 +3,13 @@
 use std::path::Path;
 
 use super::{Finding, Level, Subject, read};
-use crate::sys::machine::{self, Space};
+use crate::{
+    cli::out,
+    config::size,
+    model::{Fill, Gateway},
+    sys::machine::{self, Space},
+    wire::StatusEntry,
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -26,6 +32,8 @@ pub(super) fn examine(subject: &Subject, findings: &mut Vec<Finding>) {
             });
         }
     }
+    findings.extend(subject.gateway.as_ref().map(ballast));
+    findings.extend(subject.running.as_ref().ok().map(|status| quotas(&status.tenants)));
     findings.extend(read("/proc/meminfo").as_deref().and_then(memory));
     findings.push(match machine::memory_file() {
         Ok(()) => {
@@ -88,16 +96,49 @@ fn memory(text: &str) -> Option<Finding> {
     })
 }
 
+/// Whether space is kept for when the disk is full.
+fn ballast(gateway: &Gateway) -> Finding {
+    let Some(bytes) = gateway.ballast else {
+        return Finding::ok(
+            "ballast",
+            "[disk] ballast = \"none\"",
+            "on a full disk landlord serves on, and can write nothing down",
+        );
+    };
+    let path = gateway.state.join("ballast");
+    match path.symlink_metadata() {
+        Ok(found) => Finding::ok(
+            "ballast",
+            format!("{}: {}", path.display(), size(found.len())),
+            "is let go of when the disk is full, so that landlord can go on writing down what it does",
+        ),
+        Err(_) => Finding::ok(
+            "ballast",
+            format!("{}: not there", path.display()),
+            format!("{} are kept back as soon as four times as much is free", size(bytes)),
+        )
+        .but(Level::Note, "free some space: du -xh --max-depth=2 shows where it went"),
+    }
+}
+
+/// Who has a limit, and who is near it.
+fn quotas(tenants: &[StatusEntry]) -> Finding {
+    let bounded = tenants.iter().filter(|entry| entry.storage.is_some_and(|storage| storage.limit.is_some())).count();
+    let near: Vec<_> = tenants.iter().filter(|entry| entry.storage.is_some_and(|it| it.state != Fill::Ok)).collect();
+    let found = format!("{bounded} of {} tenants have a limits.storage", tenants.len());
+    let effect =
+        "folders are counted; one that reaches its limit gets no more uploads, but no kernel stops its own writing";
+    if near.is_empty() {
+        return Finding::ok("quotas", found, effect);
+    }
+    let names: Vec<_> = near.iter().map(|entry| out::harmless(&entry.name)).collect();
+    Finding::ok("quotas", format!("{found}; near it or over it: {}", names.join(", ")), effect)
+        .but(Level::Warning, "raise limits.storage in their files, or have them tidy up: landlord status NAME")
+}
+
 /// Bytes for people.
 fn size(bytes: u64) -> String {
-    let (mut whole, mut rest, mut unit) = (bytes, 0, "B");
-    for next in ["KiB", "MiB", "GiB", "TiB"] {
-        if whole < 1024 {
-            break;
-        }
-        (rest, whole, unit) = (whole % 1024 * 10 / 1024, whole / 1024, next);
-    }
-    if unit == "B" { format!("{whole} B") } else { format!("{whole}.{rest} {unit}") }
+    size::Rounded(bytes).to_string()
 }
 
 #[cfg(test)]
@@ -138,7 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_for_people() {
-        assert_eq!([0, 1023, 1536, 5 * GIB].map(size), ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]);
+    fn a_ballast_that_is_away_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("landlord.toml");
+        std::fs::write(&file, "").unwrap();
+        let mut gateway = crate::config::gateway::load(Some(&file)).unwrap();
+        gateway.state = temp.path().to_owned();
+        assert_eq!(ballast(&gateway).level, Level::Note);
+        std::fs::write(temp.path().join("ballast"), "x").unwrap();
+        assert_eq!(ballast(&gateway).level, Level::Ok);
+        gateway.ballast = None;
+        assert!(ballast(&gateway).found.contains("none"));
     }
 }

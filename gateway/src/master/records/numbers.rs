@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::state_file::{self, Found, Lasting};
+use super::super::{
+    state_file::{self, Found, Lasting},
+    unwritten::Unwritten,
+};
 use crate::{model::GenerationId, sys};
 
 /// The format of the file. The first was the number as text, and has no sum.
@@ -16,7 +19,9 @@ const BLOCK: u64 = 1 << 16;
 pub(in crate::master) struct Numbers {
     file: PathBuf,
     next: u64,
+    /// All below are, on disk.
     reserved: u64,
+    unwritten: Unwritten,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,17 +39,41 @@ impl Numbers {
             // The clock in seconds is above any number that blocks could have reached.
             Found::Missing | Found::PutAside(_) => u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(1),
         });
-        Self { file, next, reserved: next }
+        Self { file, next, reserved: next, unwritten: Unwritten::default() }
+    }
+
+    /// What cannot be written is told there.
+    pub(in crate::master) fn telling(self, unwritten: &Unwritten) -> Self {
+        Self { unwritten: unwritten.clone(), ..self }
+    }
+
+    /// A number that is in use: none that is given from now on is at or below it.
+    pub(in crate::master) fn note_use(&mut self, number: GenerationId) {
+        self.next = self.next.max(number.0 + 1);
+    }
+
+    /// Reserves what was given out and could not be reserved before.
+    pub(in crate::master) fn write_again(&mut self) {
+        if self.next > self.reserved {
+            self.reserve();
+        }
+    }
+
+    fn reserve(&mut self) {
+        let below = self.next + BLOCK;
+        match state_file::write(&self.file, VERSION, &Reserved { below }, Lasting::ForEver) {
+            Ok(()) => {
+                self.reserved = below;
+                self.unwritten.written(&self.file);
+            }
+            Err(error) => self.unwritten.failed(&self.file, &error, "generation numbers are not reserved on disk"),
+        }
     }
 
     /// The next number.
     pub(in crate::master) fn next(&mut self) -> GenerationId {
         if self.next >= self.reserved {
-            self.reserved = self.next + BLOCK;
-            let record = Reserved { below: self.reserved };
-            if let Err(error) = state_file::write(&self.file, VERSION, &record, Lasting::ForEver) {
-                tracing::error!(file = %self.file.display(), %error, "generation numbers are not reserved on disk");
-            }
+            self.reserve();
         }
         self.next += 1;
         GenerationId(self.next - 1)

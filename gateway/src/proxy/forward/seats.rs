@@ -148,5 +148,4 @@ impl Drop for Ticket {
 }
 
 #[cfg(test)]
-#[path = "seats/tests.rs"]
 mod tests;

@@ -16,7 +16,7 @@ use harness::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{FLOOD, FLOODED};
+use crate::FLOODED;
 
 /// The first argument of that process.
 pub(crate) const WORD: &str = "flood";
@@ -35,13 +35,19 @@ pub(crate) struct Fate {
 }
 
 impl Flood {
-    pub(crate) fn start(address: SocketAddr, ca: &Path, path: &str, lasts: Duration) -> Result<Self, String> {
+    pub(crate) fn start(
+        address: SocketAddr,
+        ca: &Path,
+        path: &str,
+        rate: u32,
+        lasts: Duration,
+    ) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut command = process::leashed(&program);
         command
             .args([WORD, &address.to_string()])
             .arg(ca)
-            .args([path, &lasts.as_millis().to_string()])
+            .args([path, &rate.to_string(), &lasts.as_millis().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         process::spawn(command).map(Self).map_err(|error| format!("the flood: {error}"))
@@ -54,15 +60,16 @@ impl Flood {
     }
 }
 
-/// The process: ADDRESS CA PATH MILLISECONDS.
+/// The process: ADDRESS CA PATH RATE MILLISECONDS.
 pub(crate) fn main(words: &[String]) -> Result<(), String> {
-    let [address, ca, path, lasts] = words else { return Err("flood ADDRESS CA PATH MILLISECONDS".into()) };
+    let [address, ca, path, rate, lasts] = words else { return Err("flood ADDRESS CA PATH RATE MILLISECONDS".into()) };
+    let rate: u32 = rate.parse().map_err(|error| format!("{rate}: {error}"))?;
     let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
     let lasts = Duration::from_millis(lasts.parse().map_err(|error| format!("{lasts}: {error}"))?);
     let site = Site::new(address, FLOODED, Path::new(ca));
     let shares = [(Kind::KeepAlive, 45), (Kind::Http2, 45), (Kind::NewConnection, 10)];
     let crowds = shares.map(|(kind, percent)| {
-        let load = Load { path: path.clone(), ..Load::new(kind, FLOOD * percent / 100) };
+        let load = Load { path: path.clone(), ..Load::new(kind, (rate * percent / 100).max(1)) };
         Traffic::start(site.clone(), load.watchful())
     });
     std::thread::sleep(lasts);

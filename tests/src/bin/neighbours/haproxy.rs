@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use harness::{peers, process};
 
 use crate::{
-    BURST, CONCURRENT, FLOODED, Gateway, RATE,
+    BURST, CONCURRENT, FLOODED, Gateway,
     peer::{Peer, Place},
 };
 
@@ -16,13 +16,16 @@ pub(crate) struct Haproxy {
 }
 
 impl Haproxy {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(rate: u32) -> Self {
         let program = peers::program("haproxy").expect("it was looked for before");
-        let peer = Peer::start(settings, |_, file| {
-            let mut command = process::leashed(&program);
-            command.arg("-W").arg("-f").arg(file);
-            command
-        });
+        let peer = Peer::start(
+            |place| settings(place, rate),
+            |_, file| {
+                let mut command = process::leashed(&program);
+                command.arg("-W").arg("-f").arg(file);
+                command
+            },
+        );
         Self { peer, program }
     }
 }
@@ -39,9 +42,9 @@ impl Gateway for Haproxy {
 
 /// It counts requests over a sliding window, refused ones too; so that the flood gets something, the count is left alone by
 /// those that are refused: each counts by `track-sc` only where it is let in.
-fn settings(place: &Place) -> String {
+fn settings(place: &Place, rate: u32) -> String {
     let Place { https, flooded, neighbour, dir } = place;
-    let (dir, window) = (dir.display(), BURST / RATE);
+    let (dir, burst) = (dir.display(), rate * BURST);
     format!(
         "global
     maxconn 8192
@@ -59,12 +62,12 @@ defaults
 frontend tls
     bind {https} ssl crt {dir}/site.pem alpn h2,http/1.1
     acl flooded hdr(host) -m beg {FLOODED}
-    http-request deny deny_status 429 if flooded {{ hdr(host),table_http_req_rate(rates) ge {BURST} }}
+    http-request deny deny_status 429 if flooded {{ hdr(host),table_http_req_rate(rates) ge {burst} }}
     http-request track-sc0 hdr(host) table rates if flooded
     use_backend flooded if flooded
     default_backend neighbour
 backend rates
-    stick-table type string len 64 size 1k expire 30s store http_req_rate({window}s)
+    stick-table type string len 64 size 1k expire 30s store http_req_rate({BURST}s)
 backend flooded
     server worker {flooded} maxconn {CONCURRENT} maxqueue 100
 backend neighbour

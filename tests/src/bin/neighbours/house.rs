@@ -4,18 +4,22 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use harness::{Landlord, Setup};
 
-use crate::{BURST, CONCURRENT, Gateway, RATE};
+use crate::{BURST, CONCURRENT, Gateway};
+
+/// All visitors come from one address here.
+const CROWDS: &str = "[http]\nconnections_per_address = 16384\n";
 
 /// Two companies on scripted workers.
 pub(crate) struct House(Landlord);
 
 impl House {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(rate: u32) -> Self {
+        let burst = rate * BURST;
         let limits = format!(
-            "[limits]\nrequests_per_second = {RATE}\nburst = {BURST}\nconcurrent_requests = {CONCURRENT}\n\
+            "[limits]\nrequests_per_second = {rate}\nburst = {burst}\nconcurrent_requests = {CONCURRENT}\n\
              queued_requests = 100\n"
         );
-        let landlord = Setup::new().tenant("acme", &limits).tenant("beta", "").start();
+        let landlord = Setup::new().tables(CROWDS).tenant("acme", &limits).tenant("beta", "").start();
         landlord.wait_state("acme", "running");
         landlord.wait_state("beta", "running");
         Self(landlord)

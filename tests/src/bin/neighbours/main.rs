@@ -30,12 +30,11 @@ use results::{Phase, Results};
 /// The host of the company that is flooded, and that of its neighbours.
 pub(crate) const FLOODED: &str = "acme.apps.test";
 pub(crate) const NEIGHBOUR: &str = "beta.apps.test";
-/// What the flooded company may have.
-pub(crate) const RATE: u32 = 200;
-pub(crate) const BURST: u32 = 400;
+/// Requests at once that the flooded company may have.
 pub(crate) const CONCURRENT: u32 = 8;
-/// Requests a second of the flood.
-pub(crate) const FLOOD: u32 = 10 * RATE;
+/// It may have so many seconds' requests at once, and is sent so many times its share.
+pub(crate) const BURST: u32 = 2;
+pub(crate) const TIMES: u32 = 10;
 /// Requests a second of the neighbours, by each way of connecting.
 const VISITS: u32 = 100;
 
@@ -48,6 +47,8 @@ pub(crate) trait Gateway {
 }
 
 struct Arguments {
+    /// Requests a second that the flooded company may have.
+    rate: u32,
     rounds: u32,
     seconds: u64,
     only: Option<String>,
@@ -73,35 +74,38 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut found = Arguments { rounds: 5, seconds: 5, only: None };
+    let mut found = Arguments { rate: 200, rounds: 5, seconds: 5, only: None };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} wants a value"));
         match word.as_str() {
+            "--rate" => found.rate = value()?.parse().map_err(|error| format!("--rate: {error}"))?,
             "--rounds" => found.rounds = value()?.parse().map_err(|error| format!("--rounds: {error}"))?,
             "--seconds" => found.seconds = value()?.parse().map_err(|error| format!("--seconds: {error}"))?,
             "--only" => found.only = Some(value()?),
-            other => return Err(format!("{other}? usage: neighbours [--rounds N] [--seconds N] [--only NAME]")),
+            other => {
+                return Err(format!("{other}? usage: neighbours [--rate N] [--rounds N] [--seconds N] [--only NAME]"));
+            }
         }
     }
     Ok(found)
 }
 
-/// How a gateway comes to be.
-type Start = fn() -> Box<dyn Gateway>;
+/// How a gateway comes to be, with this rate for the flooded company.
+type Start = fn(u32) -> Box<dyn Gateway>;
 
 fn run(arguments: &Arguments) -> Result<(), String> {
     let starts: [(&str, Start); 3] = [
-        ("landlord", || Box::new(house::House::start())),
-        ("nginx", || Box::new(nginx::Nginx::start())),
-        ("haproxy", || Box::new(haproxy::Haproxy::start())),
+        ("landlord", |rate| Box::new(house::House::start(rate))),
+        ("nginx", |rate| Box::new(nginx::Nginx::start(rate))),
+        ("haproxy", |rate| Box::new(haproxy::Haproxy::start(rate))),
     ];
     let wanted: Vec<_> =
         starts.into_iter().filter(|(name, _)| arguments.only.as_ref().is_none_or(|only| only == name)).collect();
     let others: Vec<&str> = wanted.iter().map(|(name, _)| *name).filter(|name| *name != "landlord").collect();
     peers::require(&others)?;
-    results::explain(arguments.rounds, arguments.seconds);
+    results::explain(arguments.rate, arguments.rounds, arguments.seconds);
     for (_, start) in wanted {
-        measure(&*start(), arguments)?.show();
+        measure(&*start(arguments.rate), arguments)?.show();
     }
     Ok(())
 }
@@ -118,7 +122,7 @@ fn measure(gateway: &dyn Gateway, arguments: &Arguments) -> Result<Results, Stri
     let mut results = Results::new(gateway.name());
     for _ in 0..arguments.rounds {
         for (phase, path) in [(Phase::Quiet, None), (Phase::Flooded, Some("/")), (Phase::Slow, Some("/slow/200"))] {
-            let flood = path.map(|path| Flood::start(address, &ca, path, round)).transpose()?;
+            let flood = path.map(|path| Flood::start(address, &ca, path, arguments.rate * TIMES, round)).transpose()?;
             let began = Instant::now();
             std::thread::sleep(round);
             results.span(phase, began, Instant::now());

@@ -8,7 +8,7 @@ use std::{
 use harness::{peers, process};
 
 use crate::{
-    BURST, CONCURRENT, FLOODED, Gateway, NEIGHBOUR, RATE,
+    BURST, CONCURRENT, FLOODED, Gateway, NEIGHBOUR,
     peer::{Peer, Place},
 };
 
@@ -19,13 +19,16 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(rate: u32) -> Self {
         let program = peers::program("nginx").expect("it was looked for before");
-        let peer = Peer::start(settings, |dir, file| {
-            let mut command = process::leashed(&program);
-            command.arg("-e").arg(dir.join("error.log")).arg("-p").arg(dir).arg("-c").arg(file);
-            command
-        });
+        let peer = Peer::start(
+            |place| settings(place, rate),
+            |dir, file| {
+                let mut command = process::leashed(&program);
+                command.arg("-e").arg(dir.join("error.log")).arg("-p").arg(dir).arg("-c").arg(file);
+                command
+            },
+        );
         Self { peer, program }
     }
 }
@@ -41,9 +44,10 @@ impl Gateway for Nginx {
 }
 
 /// It has no line for requests at once: what is above is refused.
-fn settings(place: &Place) -> String {
+fn settings(place: &Place, rate: u32) -> String {
     let Place { https, flooded, neighbour, dir } = place;
-    let limits = format!("limit_req zone=rate burst={BURST} nodelay; limit_conn conns {CONCURRENT};");
+    let burst = rate * BURST;
+    let limits = format!("limit_req zone=rate burst={burst} nodelay; limit_conn conns {CONCURRENT};");
     let servers = [(FLOODED, flooded, limits.as_str()), (NEIGHBOUR, neighbour, "")]
         .map(|(host, worker, limits)| server(host, https, worker, dir, limits));
     let dir = dir.display();
@@ -63,7 +67,7 @@ http {{
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
     keepalive_requests 1000000;
-    limit_req_zone $server_name zone=rate:1m rate={RATE}r/s;
+    limit_req_zone $server_name zone=rate:1m rate={rate}r/s;
     limit_conn_zone $server_name zone=conns:1m;
     limit_req_status 429;
     limit_conn_status 429;

@@ -8,7 +8,7 @@ use std::{
 
 use harness::traffic::{Report, share_of};
 
-use crate::{BURST, CONCURRENT, FLOOD, RATE, flood::Fate};
+use crate::{BURST, CONCURRENT, TIMES, flood::Fate};
 
 /// What happens to the flooded company meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,10 +29,11 @@ pub(crate) struct Results {
 }
 
 /// Says what the columns are.
-pub(crate) fn explain(rounds: u32, seconds: u64) {
+pub(crate) fn explain(rate: u32, rounds: u32, seconds: u64) {
+    let (flood, burst) = (rate * TIMES, rate * BURST);
     println!(
         "{rounds} rounds of {seconds} s each: quiet, flooded, flooded with a worker that takes 200 ms. The flood is \
-         {FLOOD} requests a second;\nits company may have {RATE} ({BURST} at once), {CONCURRENT} at work. Neighbours \
+         {flood} requests a second;\nits company may have {rate} ({burst} at once), {CONCURRENT} at work. Neighbours \
          have no limit. Latencies of neighbours, ms.\n"
     );
     println!(

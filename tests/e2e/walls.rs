@@ -1,0 +1,100 @@
+//! A hostile tenant beside an innocent one: it tries each thing that it should not be able to do, and fails at each, while its
+//! neighbour is asked and answers. The program is `tests/src/bin/hostile_tenant`.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::PermissionsExt,
+            net::{SocketAddr, UnixListener},
+        },
+    },
+};
+
+use harness::{Landlord, Setup, binaries, process};
+use serde_json::Value;
+
+/// What each is allowed to have, so that a hog and a bomb have something to run against.
+const LIMITS: &str = "app = \"hostile\"\n[limits]\nmemory = \"256M\"\nprocesses = 128\n";
+
+fn house() -> Landlord {
+    let program = binaries::program("hostile-tenant");
+    let app = format!("[apps.hostile]\ncommand = [{program:?}]\nlisten = \"port\"\nhealth = \"/healthz\"\n");
+    let setup = Setup::new().default_users().sandbox("").tables(&app);
+    let mut landlord = setup.tenant("acme", LIMITS).tenant("beta", "").prepare();
+    fs::set_permissions(landlord.dir(), fs::Permissions::from_mode(0o755)).expect("our own folder");
+    landlord.start_again();
+    landlord
+}
+
+/// The walls that hold here: without root everybody is one user.
+fn holding() -> BTreeSet<&'static str> {
+    let root = nix::unistd::geteuid().is_root();
+    ["users", "files", "syscalls"].into_iter().filter(|wall| root || *wall != "users").collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hostile_tenant_fails_at_each_and_its_neighbour_answers_meanwhile() {
+    let landlord = house();
+    let hostile = landlord.wait_state("acme", "running");
+    let neighbour = landlord.wait_state("beta", "running");
+    landlord.landlord(&["env", "beta", "set", "SECRET=theirs"]).expect(0);
+    let neighbour = landlord.wait_entry("beta", "its secret is in force", |entry| {
+        entry.state == "running" && entry.generation != neighbour.generation
+    });
+    let name = format!("landlord-walls-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let _elsewhere = UnixListener::bind_addr(&address).expect("an abstract socket");
+    let free =
+        landlord.ports().workers().rev().find(|port| Some(*port) != neighbour.port && Some(*port) != hostile.port);
+    let victims = format!(
+        "dir={}&neighbour={}&master={}&proxy={}&port={}&free_port={}&abstract={name}",
+        landlord.dir().display(),
+        neighbour.pid.expect("a pid"),
+        landlord.pid(),
+        landlord.proxies()[0],
+        neighbour.port.expect("a port"),
+        free.expect("a range of several"),
+    );
+
+    let (acme, beta) = (landlord.site("acme"), landlord.site("beta"));
+    let list = acme.get("/attacks").await.expect("the list");
+    let list: Vec<(String, Vec<String>)> = serde_json::from_slice(&list.body).expect("JSON");
+    assert!(list.len() > 60, "{}", list.len());
+    let (holding, mut table, mut broken) = (holding(), String::new(), Vec::new());
+    for (attack, walls) in &list {
+        let target = format!("/attack/{attack}?{victims}");
+        let (answer, meanwhile) = tokio::join!(acme.get(&target), beta.get("/healthz"));
+        assert_eq!(meanwhile.expect("the neighbour answers").status, 200, "during {attack}");
+        assert_eq!(beta.get("/healthz").await.expect("the neighbour answers").status, 200, "after {attack}");
+        let answer = answer.unwrap_or_else(|error| panic!("{attack}: {error}"));
+        let said = String::from_utf8_lossy(&answer.body).into_owned();
+        table += &format!("{attack:28} {said}\n");
+        let stopped = walls.is_empty() || walls.iter().any(|wall| holding.contains(wall.as_str()));
+        let is_refused =
+            answer.status == 200 && said.starts_with("refused: ") && !said.contains("the test does not say");
+        if stopped && !is_refused {
+            broken.push(format!("{attack}: {said}"));
+        }
+    }
+    println!("{table}");
+    assert!(broken.is_empty(), "went through:\n{}\n\nall of them:\n{table}", broken.join("\n"));
+
+    let after = landlord.entry("beta");
+    assert_eq!((after.pid, after.restarts), (neighbour.pid, 0), "the neighbour lives on");
+    assert!(process::alive(landlord.pid()) && landlord.proxies().len() == 1);
+    assert!(
+        landlord
+            .folder("beta")
+            .join("files")
+            .read_dir()
+            .expect("its files")
+            .all(|entry| { entry.expect("an entry").file_name() != "planted" })
+    );
+    let left: Value =
+        serde_json::from_str(&landlord.landlord(&["env", "beta", "list", "--json", "--reveal"]).expect(0).stdout)
+            .expect("JSON");
+    assert_eq!(left[0]["value"], "theirs");
+}
