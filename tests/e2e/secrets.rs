@@ -59,7 +59,7 @@ async fn a_secret_is_its_workers_and_found_nowhere_else() {
     let landlord = house();
     let (piped, from_file) = ("canary-one $'\"#\\ ü", "-----BEGIN canary-two-----\nline\n-----END-----");
     let mut said = String::new();
-    said += &fed(&landlord, &["env", "acme", "set", "PIPED"], &format!("{piped}\n")).expect(0).said();
+    said += &fed(&landlord, &["env", "acme", "set", "BOAST=1", "PIPED"], &format!("{piped}\n")).expect(0).said();
     let file = landlord.dir().join("key.pem");
     fs::write(&file, format!("{from_file}\n")).expect("written");
     let path = file.to_str().expect("a path");
@@ -84,6 +84,7 @@ async fn a_secret_is_its_workers_and_found_nowhere_else() {
     said += &landlord.landlord(&["env", "acme", "unset", "EXIT_AT_START", "NOPE"]).expect(0).said();
     said += &landlord.landlord(&["env", "acme", "set", "PORT=canary-four"]).expect(2).said();
     said += &landlord.landlord(&["env", "acme", "set", "canary five"]).expect(2).said();
+    harness::eventually("its worker's log is there", || (landlord.landlord(&["logs", "acme"]).code == 0).then_some(()));
     for args in
         [&["env", "acme", "list"][..], &["env", "acme", "list", "--json"], &["status", "--json"], &["logs", "acme"]]
     {
@@ -91,8 +92,9 @@ async fn a_secret_is_its_workers_and_found_nowhere_else() {
     }
     let revealed = landlord.landlord(&["env", "acme", "list", "--json", "--reveal"]).expect(0);
     let revealed: Value = serde_json::from_str(&revealed.stdout).expect("JSON");
-    assert_eq!(revealed[0]["value"], piped);
-    assert_eq!(revealed[2]["value"], "canary-three");
+    let names: Vec<_> = revealed.as_array().expect("an array").iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["BOAST", "PIPED", "FROM_FILE", "LAST"]);
+    assert_eq!((&revealed[1]["value"], &revealed[3]["value"]), (&piped.into(), &"canary-three".into()));
 
     said += &landlord.out().text();
     said += &landlord.err().text();

@@ -119,7 +119,7 @@ fn what_an_older_landlord_has_started_stays_until_it_is_replaced() {
 
         machine.run(&["kill", "-KILL", &before.pid.expect("a pid").to_string()]).expect(0);
         let next = eventually("the next one", || {
-            Some(service.entry("acme")).filter(|e| e.pid.is_some() && e.pid != before.pid)
+            Some(service.entry("acme")).filter(|e| e.state == "running" && e.pid != before.pid)
         });
         let place = place(&service, next.pid.expect("a pid"));
         assert_eq!(place, format!("t-acme/g{}", next.generation.expect("a generation")), "{version:?}");

@@ -98,3 +98,23 @@ async fn a_hostile_tenant_fails_at_each_and_its_neighbour_answers_meanwhile() {
             .expect("JSON");
     assert_eq!(left[0]["value"], "theirs");
 }
+
+/// The same where landlord is nobody in particular: what then fails is what needs no other user and no rule of the firewall.
+#[test]
+fn without_root_all_but_what_needs_it_fails() {
+    if !nix::unistd::geteuid().is_root() {
+        // The test above is this one.
+        return;
+    }
+    let folder = tempfile::Builder::new().prefix("ll-").tempdir().expect("a temporary folder");
+    std::os::unix::fs::chown(folder.path(), Some(65_534), Some(65_534)).expect("a folder of nobody's");
+    let mut command = process::leashed(std::path::Path::new("setpriv"));
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.arg(std::env::current_exe().expect("this test"));
+    command.args(["--exact", "a_hostile_tenant_fails_at_each_and_its_neighbour_answers_meanwhile", "--nocapture"]);
+    let output = command.env("TMPDIR", folder.path()).current_dir("/").output().expect("setpriv is in util-linux");
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("1 passed"), "{said}");
+}

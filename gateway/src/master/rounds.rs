@@ -93,8 +93,8 @@ impl House {
             Event::Acme(attempt, fact, fds) => self.on_acme(attempt, fact, fds),
             Event::Counted(number, counted) => self.on_counted(number, counted),
             Event::LinkLost(post, attempt) => self.on_link_lost(post, attempt),
-            // Who waits for them to leave looks at the end of each round.
             Event::Pressed(watch) => self.groups.pressed(watch, self.now()),
+            // Who waits for them to leave looks at the end of each round.
             Event::ClientLeft => {}
             Event::Knocked { port, refused } => self.on_knock(port, refused),
             Event::Control(request, fds, replies) => self.on_control(request, fds, replies),
