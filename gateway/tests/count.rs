@@ -1,6 +1,7 @@
 //! The counter as a process: what it may do, and that it can be a bystander for as long as nobody reads.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
@@ -14,13 +15,25 @@ use landlord::{
     },
     wire::{CountOrder, Counted},
 };
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// More lines than a pipe takes: with nobody reading, it is in the middle of them for as long as it is to be looked at.
 const TENANTS: usize = 1000;
 
+/// As `RestrictSUIDSGID=` has it: openat2(2) is a call that this kernel does not know. Holds for this thread and its children.
+fn as_in_the_service() {
+    let calls = BTreeMap::from([(libc::SYS_openat2, Vec::new())]);
+    let (known, unknown) = (SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32));
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture of seccompiler's");
+    let filter = SeccompFilter::new(calls, known, unknown, arch).expect("a filter");
+    let filter: BpfProgram = filter.try_into().expect("a program");
+    seccompiler::apply_filter(&filter).expect("a filter of this thread");
+}
+
 #[test]
 fn it_sees_every_folder_and_may_do_nothing_else() {
     let root = sys::identity::is_root();
+    as_in_the_service();
     let temp = tempfile::tempdir().expect("a folder");
     for nth in 0..TENANTS {
         let folder = temp.path().join(format!("t{nth}"));

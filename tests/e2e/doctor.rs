@@ -198,7 +198,8 @@ fn a_service_is_found_to_be_one() {
         is("landlord", "ok", "runs as pid");
         // What the unit has, and not the shell that asks.
         is("hidepid", "ok", "invisible");
-        is("cgroup", "ok", "/landlord.service");
+        // Machines like these have no controllers in version 2.
+        is("cgroup", "note", "/landlord.service");
         // systemd has the sockets in its store as well; that is nobody to be ended.
         let mine = format!("listen {}", service.https());
         is(&mine, "ok", "");

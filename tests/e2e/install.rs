@@ -195,7 +195,7 @@ fn the_manual_and_the_completions_can_be_read_by_those_who_read_them() {
     let every = "source \"$1\"; COMP_WORDS=(landlord ''); COMP_CWORD=1; _landlord landlord '' landlord; echo \"${COMPREPLY[*]}\"";
     let ran = run(Command::new("bash").args(["-c", every, "bash"]).arg(root.path(BASH_COMPLETION))).expect(0);
     let words: BTreeSet<&str> = ran.stdout.split_whitespace().filter(|word| !word.starts_with('-')).collect();
-    let verbs = "certs check dns doctor logs reload restart run start status stop trust upgrade";
+    let verbs = "certs check dns doctor env firewall logs reload restart run start status stop trust upgrade";
     assert_eq!(words, verbs.split(' ').collect(), "{}", ran.said());
     assert!(root.read("/usr/share/zsh/vendor-completions/_landlord").starts_with("#compdef landlord\n"));
 }

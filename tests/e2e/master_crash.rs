@@ -43,7 +43,7 @@ fn none_lost(what: &str, crowds: Vec<Traffic>) {
 
 /// The scripted worker that binds its port itself, and beside it a child that counts aloud for as long as it lives.
 const COUNTING: &str = "[apps.counting]\nlisten = \"port\"\nhealth = \"/healthz\"\ncommand = [\"/bin/sh\", \"-c\", \
-    \"n=0; while :; do n=$((n+1)); echo $n > /tmp/n && echo beat $n.; sleep 0.02; done & exec /usr/lib/landlord-tests/scripted\"]\n";
+    \"n=0; while :; do n=$((n+1)); echo $n > tmp/n && echo beat $n.; sleep 0.02; done & exec /usr/lib/landlord-tests/scripted\"]\n";
 
 /// A migration that takes its time, and counts how often it was begun and ended.
 const MIGRATING: &str = "[apps.migrating]\nlisten = \"inherit\"\nhealth = \"/healthz\"\nversion = \"1\"\n\

@@ -41,7 +41,7 @@ fn check_tells_every_error_of_the_gateways_own_file() {
     landlord.edit_config("zone = \"apps.test\"", "zone = \"not a host\"\nzones = 1");
     landlord.edit_config("[ports]", "[ports]\nlost = 3");
     let wrong = landlord.landlord(&["check"]).expect(78);
-    for words in ["landlord.toml:1:", "landlord.toml:2:1", "zones", "lost"] {
+    for words in ["landlord.toml:2:8", "landlord.toml:3:1", "zones", "lost"] {
         assert!(wrong.said().contains(words), "{words:?} is not in:\n{}", wrong.said());
     }
     let run = landlord.landlord(&["run"]).expect(78);
@@ -188,6 +188,7 @@ fn status_is_a_table_for_people_and_an_array_for_scripts() {
             "restarts",
             "since",
             "state",
+            "storage",
             "uptime_s",
             "url"
         ]

@@ -115,7 +115,9 @@ async fn a_secret_is_its_workers_and_found_nowhere_else() {
     assert!(!open.iter().any(|target| target.to_string_lossy().contains("memfd")), "{open:?}");
     let limits = fs::read_to_string(format!("/proc/{worker}/limits")).expect("its limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit of core dumps");
-    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    // 1, where we may: neither a file nor a program that collects them, and a process' environment with them.
+    assert!(matches!(core.split_whitespace().nth(4), Some("0" | "1")), "{core}");
+    assert!(!nix::unistd::geteuid().is_root() || core.split_whitespace().nth(4) == Some("1"), "{core}");
 }
 
 #[test]

@@ -60,6 +60,13 @@ async fn a_worker_ends_with_all_that_it_has_started_even_after_a_crash_of_the_ma
         assert_eq!(machine.processes("landlord").len(), 6, "{version:?}: master, proxy, log, two workers, a fugitive");
         assert_eq!(sleepers(&service), 1, "{version:?}");
 
+        // What the unit forbids keeps nobody from counting, nor the tenant from reading what was counted.
+        let storage = eventually("its folder is counted", || service.entry("acme").storage);
+        assert_eq!(storage.state, "ok", "{version:?}");
+        let told =
+            machine.shell("stat -c '%U %a' /var/lib/landlord/signals/acme /var/lib/landlord/signals/acme/storage.json");
+        assert_eq!(told.expect(0).stdout, "root 750\nroot 640\n", "{version:?}");
+
         // The next master finds everybody where they were, the fugitive as well, and takes none of them for a stranger.
         let master = service.pid();
         machine.run(&["kill", "-KILL", &master.to_string()]).expect(0);
@@ -139,7 +146,7 @@ fn what_no_group_limits_here_each_process_is_limited_in_by_itself() {
             .map(|row| row.split_whitespace().rev().nth(1).expect("the hard limit").to_owned())
     };
     let pid = before.pid.expect("a pid");
-    assert_eq!(rows(pid), ["1073741824", "99", "0"]);
+    assert_eq!(rows(pid), ["1073741824", "99", "1"]);
     assert_eq!(machine.read(&format!("/proc/{pid}/oom_score_adj")).trim(), "300");
     assert_eq!(machine.run(&["ps", "-o", "nice=", "-p", &pid.to_string()]).expect(0).stdout.trim(), "5");
 

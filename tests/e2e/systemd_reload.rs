@@ -80,7 +80,7 @@ fn a_reload_that_was_no_upgrade_is_told_and_costs_nothing() {
     machine.write("/etc/landlord/landlord.toml", settings.replace("\"apps.test\"", "\"other.test\""));
     machine.systemctl(&["reload", "landlord"]).expect(0);
     let told = service.landlord(&["status"]).expect(0).stdout;
-    assert!(told.ends_with("for the next start of landlord: zone\n"), "what was changed, and nothing else: {told}");
+    assert!(told.contains("for the next start of landlord: zone\n"), "what was changed, and nothing else: {told}");
 
     machine.write("/etc/landlord/landlord.toml", "zoone = 1\n");
     machine.systemctl(&["reload", "landlord"]).expect(0);

@@ -1,6 +1,10 @@
 //! What a test wants of its gateway before it starts: `landlord.toml`, tenants that are there already, the environment.
 
-use std::{fmt::Write, path::Path, sync::Arc};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{Landlord, binaries, ports::Ports};
 
@@ -37,8 +41,8 @@ impl Setup {
             keys: String::new(),
             tables: String::new(),
             scripted: "listen = \"inherit\"\nhealth = \"/healthz\"\n".into(),
-            // What a test watches lies in its own folder; everything else of the walls stands.
-            sandbox: "write = [\".\"]\n".into(),
+            // What a test watches lies in its own folder, and shells start its programs; everything else of the walls stands.
+            sandbox: format!("read = [{:?}]\nwrite = [\".\"]\n", programs()),
             tenants: Vec::new(),
             env: Vec::new(),
             dotenvs: Vec::new(),
@@ -191,6 +195,11 @@ impl Setup {
         .expect("writing to a text cannot fail");
         text
     }
+}
+
+/// The folder of the tests' own programs.
+fn programs() -> PathBuf {
+    binaries::program("scripted").parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// A command may be given by the test itself, to change it later.

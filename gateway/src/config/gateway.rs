@@ -200,4 +200,4 @@ impl Defaults {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -1,9 +1,9 @@
 //! One folder and all below it, whoever is changing it meanwhile.
 //!
-//! Each step goes down by one name, from a descriptor of the folder above, through `openat2` with `RESOLVE_BENEATH`,
-//! `NO_SYMLINKS` and `NO_XDEV` (openat2(2)): a link, a mount or `..` in a name's place is not entered but counted as the
-//! entry that it is. Never is anything opened that is no folder. Descriptors and memory are bounded, however deep and wide
-//! it is: what exceeds the bounds is left out, and the sum says that it is not whole.
+//! Each step goes down by one name, from a descriptor of the folder above: a link in a name's place is not entered but counted
+//! as the entry that it is, and so is what is mounted there. Never is anything opened that is no folder. openat2(2) could say no
+//! more, and a service with `RestrictSUIDSGID=` may not call it. Descriptors and memory are bounded, however deep and wide it is:
+//! what exceeds the bounds is left out, and the sum says that it is not whole.
 
 use std::{
     collections::HashSet,
@@ -16,14 +16,14 @@ use std::{
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2},
-    sys::stat::{FileStat, SFlag, fstat, fstatat},
+    fcntl::{AtFlags, OFlag, openat},
+    sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
 };
+
+use crate::sys::entry::{Entry, look};
 
 /// Entries between two looks at the clock.
 const GLANCE: u64 = 256;
-/// Bytes of a path that openat2 takes at once; PATH_MAX is 4096.
-const PATH: usize = 3800;
 
 /// How far a count may go.
 #[derive(Clone, Copy, Debug)]
@@ -69,16 +69,18 @@ impl Sum {
 pub(super) fn sum(above: BorrowedFd<'_>, name: &str, bounds: &Bounds) -> io::Result<Sum> {
     let name = CString::new(name)?;
     // It may well be a file system of its own: that is the operator's doing.
-    let root = enter(above, &name, ResolveFlag::empty())?;
-    let mut walk = Walk { bounds, sum: Sum::nothing(), linked: HashSet::new(), names: 0, line: Vec::new() };
-    let stat = fstat(&root)?;
-    walk.add(&stat);
-    walk.go(root, &stat)?;
+    let root = enter(above, &name)?;
+    let Entry { mount, file, .. } = look(root.as_fd())?;
+    let mut walk = Walk { bounds, mount, sum: Sum::nothing(), linked: HashSet::new(), names: 0, line: Vec::new() };
+    walk.add(&fstat(&root)?);
+    walk.go(root, file)?;
     Ok(walk.sum)
 }
 
 struct Walk<'a> {
     bounds: &'a Bounds,
+    /// Where all of it is: what is mounted inside is not part of it.
+    mount: u64,
     sum: Sum,
     /// Device and inode of files with several names.
     linked: HashSet<(u64, u64)>,
@@ -101,8 +103,8 @@ struct Level {
 }
 
 impl Walk<'_> {
-    fn go(&mut self, root: OwnedFd, stat: &FileStat) -> io::Result<()> {
-        self.line.push(Level { name: c"".to_owned(), id: id(stat), folder: Some(root), waiting: Vec::new() });
+    fn go(&mut self, root: OwnedFd, id: (u64, u64)) -> io::Result<()> {
+        self.line.push(Level { name: c"".to_owned(), id, folder: Some(root), waiting: Vec::new() });
         self.list()?;
         while let Some(level) = self.line.last_mut() {
             let Some(name) = take_last(&mut level.waiting) else {
@@ -132,15 +134,18 @@ impl Walk<'_> {
     /// Enters a folder of the last level, and lists it.
     fn down(&mut self, name: CString) -> io::Result<()> {
         let Some(here) = self.line.last().and_then(|level| level.folder.as_ref()) else { return Ok(()) };
-        let folder = match enter(here.as_fd(), &name, ResolveFlag::RESOLVE_NO_XDEV) {
+        let folder = match enter(here.as_fd(), &name) {
             Ok(folder) => folder,
-            // Gone, or no folder any more, or another file system is mounted on it: none of these is in this one.
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV) => return Ok(()),
+            // Gone, or no folder any more.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let stat = fstat(&folder)?;
+        let Entry { mount, file: id, .. } = look(folder.as_fd())?;
+        if mount != self.mount {
+            return Ok(());
+        }
         self.names += name.count_bytes() + 1;
-        self.line.push(Level { name, id: id(&stat), folder: Some(folder), waiting: Vec::new() });
+        self.line.push(Level { name, id, folder: Some(folder), waiting: Vec::new() });
         if self.line.len() > self.bounds.open {
             let first = self.line.len() - self.bounds.open;
             // The root stays: everything is reached from it.
@@ -167,7 +172,7 @@ impl Walk<'_> {
         let Some(level) = self.line.last() else { return Ok(()) };
         let Some(folder) = &level.folder else { return Ok(()) };
         // A descriptor with a position of its own: this one is for going on from.
-        let mut listing = Dir::from_fd(enter(folder.as_fd(), c".", ResolveFlag::RESOLVE_NO_XDEV)?)?;
+        let mut listing = Dir::from_fd(enter(folder.as_fd(), c".")?)?;
         let mut waiting = Vec::new();
         for entry in listing.iter() {
             let entry = entry?;
@@ -218,33 +223,28 @@ impl Walk<'_> {
         let root = self.line[0].folder.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let mut here = root.try_clone()?;
         let first = last.saturating_sub(self.bounds.open / 2).max(1);
-        let mut at = 1;
-        while at <= last {
-            // Above those that are to stay open, as many levels at once as a path can name.
-            let mut path = self.line[at].name.as_bytes().to_vec();
-            while at + 1 < first && path.len() + self.line[at + 1].name.count_bytes() < PATH {
-                at += 1;
-                path.push(b'/');
-                path.extend_from_slice(self.line[at].name.as_bytes());
+        for at in 1..=last {
+            if (at as u64).is_multiple_of(GLANCE) && self.is_over() {
+                return Err(io::ErrorKind::TimedOut.into());
             }
-            here = enter(here.as_fd(), &CString::new(path)?, ResolveFlag::RESOLVE_NO_XDEV)?;
-            if id(&fstat(&here)?) != self.line[at].id {
-                return Err(io::ErrorKind::NotFound.into());
-            }
+            let level = &mut self.line[at];
+            here = enter(here.as_fd(), &level.name)?;
+            // Only those that stay open are looked at: whoever has moved the ones above has moved these along, or they differ.
             if at >= first {
-                self.line[at].folder = Some(here.try_clone()?);
+                if look(here.as_fd())?.file != level.id {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                level.folder = Some(here.try_clone()?);
             }
-            at += 1;
         }
         Ok(())
     }
 }
 
-/// A folder below `above`, open for listing.
-fn enter(above: BorrowedFd<'_>, path: &CStr, also: ResolveFlag) -> nix::Result<OwnedFd> {
+/// The folder of that one name in `above`, open for listing; no symlink.
+fn enter(above: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | also;
-    openat2(above, path, OpenHow::new().flags(flags).resolve(resolve))
+    openat(above, name, flags, Mode::empty())
 }
 
 fn add(sum: &mut Sum, linked: &mut HashSet<(u64, u64)>, bounds: &Bounds, stat: &FileStat) {

@@ -17,17 +17,18 @@ const INSTALLATION: &[&str] =
 const DEPTH: u32 = 4;
 
 /// A program with what lies around it: the rest of its installation where its folder is a `bin`, else its folder. The same for
-/// the file that it is a link to, and for the interpreter that its first line names.
-pub(super) fn program(program: &Path, closed: &[PathBuf]) -> Vec<Grant> {
+/// the file that it is a link to, and for the interpreter that its first line names. Nothing for one that lies in what is
+/// `closed`, or in what the tenant has `written`.
+pub(super) fn program(program: &Path, closed: &[PathBuf], written: &[PathBuf]) -> Vec<Grant> {
     let mut grants = Vec::new();
-    surround(program, closed, DEPTH, &mut grants);
+    surround(program, (closed, written), DEPTH, &mut grants);
     grants
 }
 
-fn surround(program: &Path, closed: &[PathBuf], depth: u32, grants: &mut Vec<Grant>) {
+fn surround(program: &Path, (closed, written): (&[PathBuf], &[PathBuf]), depth: u32, grants: &mut Vec<Grant>) {
     let Ok(real) = program.canonicalize() else { return };
-    let is_ours = |path: &Path| !closed.iter().any(|closed| path.starts_with(closed));
-    // What lies in a tenant's folder says what its tenant wants: no link and no first line there opens anything outside.
+    let is_ours = |path: &Path| !closed.iter().chain(written).any(|theirs| path.starts_with(theirs));
+    // What a tenant can write says what it wants: no link and no first line there opens anything outside.
     let folders = [program.parent().and_then(|folder| folder.canonicalize().ok()), real.parent().map(Path::to_owned)];
     if !is_ours(&real) || !folders.iter().flatten().all(|folder| is_ours(folder)) {
         return;
@@ -44,7 +45,7 @@ fn surround(program: &Path, closed: &[PathBuf], depth: u32, grants: &mut Vec<Gra
         }
     }
     if let (Some(named), Some(deeper)) = (interpreter(&real), depth.checked_sub(1)) {
-        surround(&named, closed, deeper, grants);
+        surround(&named, (closed, written), deeper, grants);
     }
 }
 
@@ -105,11 +106,16 @@ mod tests {
         symlink(dir.join("app/run"), dir.join("state/acme/run")).unwrap();
         let closed = [dir.join("state")];
         let java = ["jdk/bin", "jdk/bin/java", "jdk/lib"];
-        assert_eq!(below(&dir, &program(&dir.join("jdk/bin/java"), &closed)), java);
+        assert_eq!(below(&dir, &program(&dir.join("jdk/bin/java"), &closed, &[])), java);
         let python = [&java[..], &["venv/bin", "venv/lib", "venv/pyvenv.cfg"]].concat();
-        assert_eq!(below(&dir, &program(&dir.join("venv/bin/python"), &closed)), python);
-        assert_eq!(below(&dir, &program(&dir.join("app/run"), &closed)), [&["app", "app/run"], &python[..]].concat());
-        assert_eq!(program(&dir.join("state/acme/run"), &closed), [], "a tenant's own link opens nothing");
+        assert_eq!(below(&dir, &program(&dir.join("venv/bin/python"), &closed, &[])), python);
+        assert_eq!(
+            below(&dir, &program(&dir.join("app/run"), &closed, &[])),
+            [&["app", "app/run"], &python[..]].concat()
+        );
+        assert_eq!(program(&dir.join("state/acme/run"), &closed, &[]), [], "a tenant's own link opens nothing");
+        let written = [dir.join("app")];
+        assert_eq!(program(&dir.join("app/run"), &closed, &written), [], "nor a first line that it can write");
         assert!(is_shared(Path::new("/home/dev")) && is_shared(Path::new("/")) && !is_shared(Path::new("/app")));
     }
 

@@ -34,8 +34,9 @@ pub(super) fn enclose(plan: &Plan, program: Option<&Path>) -> Result<(), Failure
 
 fn grants(plan: &Plan, walls: &Walls, program: Option<&Path>) -> Vec<Grant> {
     let closed: Vec<_> = walls.closed.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
+    let written: Vec<_> = walls.write.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let mut grants = ground::grants();
-    grants.extend(program.into_iter().flat_map(|program| reach::program(program, &closed)));
+    grants.extend(program.into_iter().flat_map(|program| reach::program(program, &closed, &written)));
     grants.extend(walls.code.iter().flat_map(|folder| reach::folder_of_code(folder, &closed)));
     grants.extend(walls.told.iter().map(|folder| Grant::new(folder, Access::Read)));
     grants.extend(walls.read.iter().map(|path| Grant::needed(path, Access::Run)));

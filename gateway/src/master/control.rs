@@ -1,4 +1,5 @@
-//! The operator socket: whoever may connect to `<run>/control.sock` and has our uid, or root's, may ask.
+//! The operator socket: whoever may connect to `<run>/control.sock` and has our uid, or root's, may ask, unless landlord itself
+//! has started it: where tenants are the user that landlord is, their uid alone would make operators of them.
 
 use std::{
     cell::RefCell,
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     event::Event,
+    groups,
     vault::{self, Vault},
 };
 use crate::{
@@ -149,8 +151,16 @@ pub(super) async fn serve(listener: PacketListener, events: mpsc::UnboundedSende
 
 async fn attend(client: Packet, events: mpsc::UnboundedSender<Event>) {
     // The mode of the socket says the same; this also holds when somebody has changed it.
-    let ours = client.peer().is_ok_and(|peer| peer.uid == 0 || peer.uid == sys::identity::own().0);
-    if !ours {
+    let Ok(peer) = client.peer() else { return };
+    if peer.uid != 0 && peer.uid != sys::identity::own().0 {
+        return;
+    }
+    // Where tenants have no users of their own, a worker has our uid, and Landlock knows nothing of sockets with a path.
+    if sys::unit::may_be_below_us(peer.pid, groups::TENANT) {
+        tracing::debug!(pid = peer.pid, "a process of a tenant is not answered on the control socket");
+        let refusal = Answer::done(false, "landlord takes no orders from what it has started itself");
+        // Who has gone does not want to know.
+        let _ = deliver(&client, refusal, &Picture::default()).await;
         return;
     }
     let Ok(Some((bytes, fds))) = client.recv().await else { return };

@@ -11,8 +11,9 @@ use std::{
 
 use super::{
     event::Who,
-    lease::{GROUP_FD, Lease, REPORT_FD, Starter},
+    lease::{Lease, Starter},
     plan,
+    shim::{GROUP_FD, REPORT_FD},
 };
 use crate::{
     model::Tenant,

@@ -20,25 +20,18 @@ use super::{
     house::House,
     plan,
     seat::Seat,
+    shim::{self, GROUP_FD, REPORT_FD},
 };
 use crate::{
     machine::{Now, tenant::State},
     model::{Gateway, TenantName},
-    sys::{
-        self,
-        files::Signature,
-        process::Exit,
-        spawn::{Program, Spawn},
-    },
+    sys::{self, files::Signature, process::Exit},
     wire::{Estate, Job, Plan, ProcessLimits},
 };
 
-/// Numbers of the shim's descriptors.
-const PLAN_FD: i32 = 3;
-const REPORT_FD: i32 = 4;
-const EDIT_FD: i32 = 5;
-const ANSWER_FD: i32 = 6;
-const GROUP_FD: i32 = 7;
+/// Numbers of the shim's further descriptors.
+const EDIT_FD: i32 = 7;
+const ANSWER_FD: i32 = 8;
 /// A file of at most 1 MiB is written in less, unless somebody stops the process.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -196,7 +189,6 @@ fn start(
     [edit, answer]: [OwnedFd; 2],
 ) -> Result<Child, String> {
     let dir = plan::folder(gateway, &seat.spec);
-    let die_with_parent = !sys::unit::is_ours();
     let plan = Plan {
         argv: Vec::new(),
         path: String::new(),
@@ -213,28 +205,13 @@ fn start(
         limits: ProcessLimits::default(),
         sandbox: Some(enclosure::own_folder()),
         report: REPORT_FD,
-        die_with_parent,
+        die_with_parent: !sys::unit::is_ours(),
     };
     let failed = |error: std::io::Error| format!("its .env cannot be edited: {error}");
-    let bytes = serde_json::to_vec(&plan).map_err(|error| failed(error.into()))?;
-    let sealed = sys::memfd::seal("plan", &bytes).map_err(failed)?;
-    let (report, theirs) = sys::spawn::pipe().map_err(failed)?;
     let null = || File::options().write(true).open("/dev/null").map(OwnedFd::from).map_err(failed);
-    let mut fds = vec![(sealed, PLAN_FD), (theirs, REPORT_FD), (edit, EDIT_FD), (answer, ANSWER_FD)];
+    let mut fds = vec![(edit, EDIT_FD), (answer, ANSWER_FD)];
     fds.extend(group.map(|group| (group, GROUP_FD)));
-    let child = sys::spawn::spawn(Spawn {
-        program: Program::ThisBinary,
-        args: vec!["exec".into(), "--plan".into(), PLAN_FD.to_string().into()],
-        env: Vec::new(),
-        fds,
-        stdin_null: true,
-        // It has nothing to say but to the operator.
-        stdout: Some(null()?),
-        stderr: Some(null()?),
-        dir: None,
-        die_with_parent,
-    })
-    .map_err(failed)?;
-    let who = Who::Dotenv(seat.spec.name.clone());
-    Child::watch(child, who, number, Some(report), events.clone()).map_err(failed)
+    // It has nothing to say but to the operator.
+    let output = [null()?, null()?];
+    shim::start(&plan, fds, output, (Who::Dotenv(seat.spec.name.clone()), number), events)
 }

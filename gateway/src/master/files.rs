@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{certificates::Certificates, house::House, records::Record, seat::Seat};
+use super::{house::House, records::Record, seat::Seat};
 use crate::{
     config::{self, tenants::FolderError},
     machine::reconcile::{Fleet, FleetEntry, Plan, Step, reconcile},
-    model::{Catalog, Digest, Gateway, Rejection, Tenant, TenantName},
+    model::{Catalog, Digest, Rejection, Tenant, TenantName},
     sys,
     wire::ToLog,
 };
@@ -25,7 +25,7 @@ impl House {
     }
 
     /// Files of certificates that changed, and leaves that grow old.
-    fn look_at_certificates(&mut self) {
+    pub(super) fn look_at_certificates(&mut self) {
         self.uncertified |= self.certificates.look();
         for folder in self.certificates.folders() {
             self.watch.add(&folder);
@@ -280,7 +280,9 @@ impl House {
     /// Whether that of one tenant has changed, and a deploy is wished for.
     pub(super) fn look_at_dotenv(&mut self, name: &TenantName) -> bool {
         let now = self.dotenv_signature(name);
+        let shared = self.users.shared;
         let Some(seat) = self.seats.get_mut(name) else { return false };
+        let are_we = seat.identity.or(shared).is_none_or(|(uid, _)| uid == sys::identity::own().0);
         // Closed to others, or given to another user, it says what it said.
         let same = match (&seat.newest_dotenv, &now) {
             (Some(before), Some(now)) => before.is_of_the_same_content(now),
@@ -292,7 +294,7 @@ impl House {
         seat.newest_dotenv.clone_from(&now);
         // A tenant that is another user reads its own: what is wrong with it then shows when a generation starts.
         let file = super::plan::folder(&self.gateway, &seat.spec).join(".env");
-        let wrong = if seat.identity.is_none() { config::dotenv::check(&file) } else { None };
+        let wrong = if are_we { config::dotenv::check(&file) } else { None };
         seat.wrong_dotenv = wrong.as_ref().map(on_one_line);
         self.untold = true;
         match &seat.wrong_dotenv {
@@ -314,66 +316,6 @@ impl House {
         let seat = self.seats.get(name)?;
         sys::files::signature(&super::plan::folder(&self.gateway, &seat.spec).join(".env")).ok().flatten()
     }
-
-    /// New settings of the gateway: what can change while it runs does; what cannot is told.
-    pub(super) fn take_settings(&mut self, read: Gateway) {
-        self.notices.remove("landlord.toml");
-        let later = for_the_next_start(&read, &self.gateway);
-        if !later.is_empty() {
-            let sentence = format!("landlord.toml: changed, and for the next start of landlord: {}", later.join(", "));
-            tracing::warn!("{sentence}");
-            self.notices.insert("landlord.toml", sentence);
-        }
-        if (read.tls, &read.certificates) != (self.gateway.tls, &self.gateway.certificates) {
-            self.take_provider(&read);
-        }
-        if read.http != self.gateway.http {
-            tracing::info!("[http] changed: a new proxy takes over, which has it from its start");
-            self.gateway.http = read.http;
-            self.outdated = true;
-        }
-        let now = &mut self.gateway;
-        let directory = std::mem::replace(&mut now.acme, read.acme).directory;
-        now.dns = read.dns;
-        now.apps = read.apps;
-        now.app = read.app;
-        now.ballast = read.ballast;
-        (now.limits, now.health, now.deploy, now.sleep) = (read.limits, read.health, read.deploy, read.sleep);
-        now.max_running = read.max_running;
-        self.sleepers.stirred = true;
-        let moved = std::mem::replace(&mut now.ports, read.ports) != read.ports;
-        self.ports.resize(read.ports);
-        if now.tenants != read.tenants {
-            now.tenants = read.tenants;
-            self.watch = super::watch::Watch::new(&self.gateway.tenants, self.gateway.file.as_deref());
-        }
-        if moved {
-            self.suit_firewall();
-        }
-        self.keep_settings();
-        self.acme_changed(&directory);
-        self.untold = true;
-    }
-
-    /// Certificates from elsewhere than before. Where that cannot be, those of before stay.
-    fn take_provider(&mut self, read: &Gateway) {
-        let wanted = Gateway { tls: read.tls, certificates: read.certificates.clone(), ..self.gateway.clone() };
-        match Certificates::open(&wanted) {
-            Ok(certificates) => {
-                tracing::info!("[tls] changed: certificates are from elsewhere now");
-                self.certificates = certificates;
-                self.gateway = wanted;
-                self.uncertified = true;
-                self.look_at_certificates();
-            }
-            Err(error) => {
-                let sentence =
-                    format!("landlord.toml: [tls] cannot be followed, the certificates of before stay: {error}");
-                tracing::error!("{sentence}");
-                self.notices.insert("landlord.toml", sentence);
-            }
-        }
-    }
 }
 
 /// A rejection as part of a sentence: place, error, hint, and the line itself.
@@ -384,17 +326,4 @@ pub(super) fn on_one_line(rejection: &Rejection) -> String {
         Some(line) => format!("{first}, in the line `{}`", line.trim()),
         None => first.to_owned(),
     }
-}
-
-/// What differs and cannot change while landlord runs, by its name in landlord.toml.
-fn for_the_next_start(read: &Gateway, now: &Gateway) -> Vec<&'static str> {
-    let differs = [
-        ("zone", read.zone != now.zone),
-        ("state", read.state != now.state),
-        ("run", read.run != now.run),
-        ("[listen]", read.listen != now.listen),
-        ("[users]", (read.users, read.users_written) != (now.users, now.users_written)),
-        ("[logs]", (read.log_file_bytes, read.log_files) != (now.log_file_bytes, now.log_files)),
-    ];
-    differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }

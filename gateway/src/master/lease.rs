@@ -18,23 +18,15 @@ use super::{
     plan,
     ports::Ports,
     roles::RoleKind,
+    shim::{self, GROUP_FD, REPORT_FD, SOCKET_FD},
     vault::{self, Vault},
 };
 use crate::{
     machine::Now,
     model::{BackendAddress, Digest, Gateway, GenerationId, Listen, Tenant},
-    sys::{
-        self,
-        spawn::{Program, Spawn},
-    },
+    sys,
     wire::{Estate, Job, Plan, ProcessLimits},
 };
-
-/// Numbers of the shim's descriptors: the socket is 3 by the systemd protocol.
-const SOCKET_FD: i32 = 3;
-const PLAN_FD: i32 = 4;
-pub(super) const REPORT_FD: i32 = 5;
-pub(super) const GROUP_FD: i32 = 6;
 
 /// A generation's holdings.
 pub(super) struct Lease {
@@ -289,27 +281,10 @@ impl Lease {
         attempt: u32,
         starter: &Starter<'_>,
     ) -> Result<Child, String> {
-        let failed = |what: &str, e: std::io::Error| format!("{what}: {e}");
-        let bytes = serde_json::to_vec(plan).map_err(|e| format!("the plan of its start: {e}"))?;
-        let sealed = sys::memfd::seal("plan", &bytes).map_err(|e| failed("the plan of its start", e))?;
-        let (report, theirs) = sys::spawn::pipe().map_err(|e| failed("a pipe", e))?;
-        let output = || starter.output.try_clone().map_err(|e| failed("its log", e));
-        let mut fds = vec![(sealed, PLAN_FD), (theirs, REPORT_FD)];
-        fds.extend(socket.map(|socket| (socket, SOCKET_FD)));
+        let output = || starter.output.try_clone().map_err(|e| format!("its log: {e}"));
+        let mut fds: Vec<_> = socket.map(|socket| (socket, SOCKET_FD)).into_iter().collect();
         fds.extend(starter.entrance()?);
-        let child = sys::spawn::spawn(Spawn {
-            program: Program::ThisBinary,
-            args: vec!["exec".into(), "--plan".into(), PLAN_FD.to_string().into()],
-            env: Vec::new(),
-            fds,
-            stdin_null: true,
-            stdout: Some(output()?),
-            stderr: Some(output()?),
-            dir: None,
-            die_with_parent: !sys::unit::is_ours(),
-        })
-        .map_err(|e| failed("its process cannot be started", e))?;
-        Child::watch(child, who, attempt, Some(report), starter.events.clone()).map_err(|e| failed("its process", e))
+        shim::start(plan, fds, [output()?, output()?], (who, attempt), starter.events)
     }
 
     /// Its process has ended: a port that the worker bound itself is kept from others until the next attempt.
@@ -324,13 +299,14 @@ impl Lease {
     pub(super) fn kill(&self, groups: &Groups) {
         let (tenant, generation) = (&self.spec.name, self.generation.0);
         let root = self.child.as_ref().or(self.task.as_ref());
+        let inside = root.is_none_or(|child| groups.holds(tenant, self.generation, child.pid));
         let ended = match groups.kill(tenant, self.generation) {
-            Some(ended) => {
-                // It may not have got as far as its group.
-                root.inspect(|child| child.signal(libc::SIGKILL));
-                ended.map(usize::from)
+            Some(ended) if inside => ended.map(usize::from),
+            // There is none; or it has not got there yet; or only an edit of `.env` has, beside a worker of an older landlord's.
+            held => {
+                let tree = sys::process::kill_tree(root.map(Child::handle), self.marker().as_ref());
+                held.unwrap_or(Ok(false)).and(tree)
             }
-            None => sys::process::kill_tree(root.map(Child::handle), self.marker().as_ref()),
         };
         match ended {
             Ok(0) => {}

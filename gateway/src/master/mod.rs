@@ -37,6 +37,8 @@ mod roles;
 mod rounds;
 mod seat;
 mod service;
+mod settings;
+mod shim;
 mod signals;
 mod sleeping;
 mod staff;

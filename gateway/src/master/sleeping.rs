@@ -9,6 +9,7 @@ use super::{
     lease::Lease,
     seat::{Seat, migration},
     state_file::{self, Found, Lasting},
+    unwritten::Unwritten,
 };
 use crate::{
     machine::{
@@ -46,16 +47,14 @@ impl Sleepers {
         Self { path, written, stirred: true, again: None }
     }
 
-    fn keep(&mut self, names: BTreeSet<TenantName>) {
-        if names == self.written {
-            return;
-        }
-        match state_file::write(&self.path, VERSION, &names, Lasting::ForEver) {
-            Ok(()) => self.written = names,
-            Err(error) => {
-                tracing::error!(file = %self.path.display(), %error, "a restart of landlord now would not know who sleeps");
+    fn keep(&mut self, names: BTreeSet<TenantName>, unwritten: &Unwritten) {
+        if names != self.written {
+            if let Err(error) = state_file::write(&self.path, VERSION, &names, Lasting::ForEver) {
+                return unwritten.failed(&self.path, &error, "a restart of landlord now would not know who sleeps");
             }
+            self.written = names;
         }
+        unwritten.written(&self.path);
     }
 }
 
@@ -128,16 +127,19 @@ impl House {
         self.sleepers.stirred = true;
     }
 
-    /// A visitor waits at this proxy's door: the company is woken if it sleeps, and starts before the others in any case.
+    /// A visitor waits at this proxy's door, or waits still: the company is woken if it sleeps, and starts before the others in any case.
     pub(super) fn on_visitor(&mut self, proxy: u32, name: &TenantName) {
         let Some(seat) = self.seats.get_mut(name) else { return };
-        seat.visited = true;
+        let first = !std::mem::replace(&mut seat.visited, true);
         // What was said of it was said before this one came: it does not sleep by it, whatever happens first.
         for generation in seat.leases.keys() {
             self.proxies.accord.on_busy(proxy, *generation);
         }
-        let (first, rest): (Vec<_>, Vec<_>) = self.queue.drain(..).partition(|(other, ..)| other == name);
-        self.queue.extend(first.into_iter().chain(rest));
+        // Said again, it changes nothing: what of it was queued since has come in front already.
+        if first {
+            let (its, rest): (Vec<_>, Vec<_>) = self.queue.drain(..).partition(|(other, ..)| other == name);
+            self.queue.extend(its.into_iter().chain(rest));
+        }
         self.call(name, true);
     }
 
@@ -175,7 +177,8 @@ impl House {
         let Some(seat) = self.seats.get_mut(name) else { return };
         let app = &seat.spec.app;
         let migrates = app.migrate.is_some() && self.records.of(name).migrated.as_ref() != Some(&migration(app));
-        if seat.asleep && !seat.sleeper.is_called() && (seat.spec.sleep.after.is_none() || migrates) {
+        // One that is called comes in by its turn, and migrates then; but nobody makes room for one that never leaves.
+        if seat.asleep && (seat.spec.sleep.after.is_none() || migrates && !seat.sleeper.is_called()) {
             seat.asleep = false;
         }
         self.sleepers.stirred = true;
@@ -187,7 +190,7 @@ impl House {
         let asleep = self.seats.iter().filter(|(_, seat)| seat.asleep && !seat.sleeper.is_called());
         let names = asleep.map(|(name, _)| name.clone()).collect();
         if self.looked {
-            self.sleepers.keep(names);
+            self.sleepers.keep(names, &self.storage.unwritten);
         }
     }
 }

@@ -22,7 +22,12 @@ impl House {
     pub(super) fn on_tenant(&mut self, name: &TenantName, event: tenant::Event) {
         let now = self.now();
         let Some(seat) = self.seats.get_mut(name) else { return };
-        let request = matches!(event, tenant::Event::Want(_) | tenant::Event::Deploy);
+        // Nobody asks for sleep: who waits here for one that sleeps waits for its waking.
+        let sleep = Wish::Stop { reason: tenant::StopReason::Sleep };
+        let request = match &event {
+            tenant::Event::Want(wish) => *wish != sleep,
+            event => matches!(event, tenant::Event::Deploy),
+        };
         // The first thing a new request settles is the one under way: its askers are answered before the new ones count.
         let supersedes = request && seat.machine.busy();
         if request && !supersedes {
@@ -323,7 +328,7 @@ impl House {
             self.vault.forget(&super::vault::log(name));
             self.fleet.forget(name);
             self.groups.forget(name);
-            for asker in seat.askers {
+            for asker in seat.askers.into_iter().chain(seat.new_askers) {
                 asker.done(false, format!("{name} was removed: its file is gone"));
             }
         }

@@ -35,6 +35,8 @@ use crate::{
 /// Deadlines of closed gates and the log's backlog are looked at this often.
 const TICK: Duration = Duration::from_millis(100);
 const COUNTERS: Duration = Duration::from_secs(10);
+/// Who waits still is told again so often: no word that was lost, or came at the wrong moment, keeps a company asleep.
+const REMINDER: Duration = Duration::from_secs(1);
 /// An operator looks at how many are left.
 const RETIRED_COUNTERS: Duration = Duration::from_secs(1);
 /// The log role gets so long to make room for the last lines.
@@ -50,6 +52,7 @@ struct Control {
     link: ToMaster,
     outbox: Outbox,
     counters: Interval,
+    reminded: Instant,
     /// A master has said its Hello: another one is a resumed master's, which knows nothing.
     greeted: bool,
     /// Every core does.
@@ -91,6 +94,7 @@ pub(crate) async fn run(link: OwnedFd) -> Result<ExitCode, ControlError> {
         link,
         outbox: Outbox::default(),
         counters: every(COUNTERS),
+        reminded: Instant::now(),
         greeted: false,
         accepting: false,
         retired: false,
@@ -338,8 +342,13 @@ impl Control {
                 backend.gate.cut(true);
             }
         }
-        let news = self.quiet.look(&house.routes.current(), Instant::now());
+        let now = Instant::now();
+        let news = self.quiet.look(&house.routes.current(), now);
         self.tell_each(news);
+        if now.saturating_duration_since(self.reminded) >= REMINDER {
+            self.reminded = now;
+            self.tell_waiting();
+        }
     }
 
     /// The log's pipe may be full at the very end.

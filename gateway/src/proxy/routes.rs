@@ -113,11 +113,9 @@ impl Table {
         Some(if upgraded { route.upgrade_timeout } else { route.drain_timeout })
     }
 
-    /// The tenants whose visitors wait, as the master has been told.
+    /// The tenants whose visitors wait for the master to do something.
     pub fn waiting(&self) -> impl Iterator<Item = &Tenant> {
-        self.tenants
-            .iter()
-            .filter(|tenant| matches!(tenant.serving, Serving::Hold) && tenant.held.told.load(Ordering::Acquire))
+        self.tenants.iter().filter(|tenant| matches!(tenant.serving, Serving::Hold) && tenant.held.waiting() > 0)
     }
 
     /// What serves a tenant that may be put to sleep, and the places of its visitors who wait.
@@ -166,8 +164,10 @@ impl Table {
             let known = before_tenants.get(&*name).copied();
             let held = known.map_or_else(|| Arc::new(Held::default()), |known| Arc::clone(&known.held));
             held.limit.store(tenant.held_requests, Ordering::Relaxed);
-            if !matches!(serving, Serving::Hold) {
-                held.told.store(false, Ordering::Relaxed);
+            // Also as a hold begins: one that met the table before that of its serving may have said so since.
+            if !(matches!(serving, Serving::Hold) && known.is_some_and(|known| matches!(known.serving, Serving::Hold)))
+            {
+                held.told.store(false, Ordering::Release);
             }
             let index = table.tenants.len() as u32;
             for host in tenant.hosts {

@@ -6,7 +6,7 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::AsRawFd,
-        unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+        unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -67,17 +67,22 @@ pub struct Signature {
 /// Replaces `path` by a file of these bytes with exactly `mode`: whoever looks, even after a power cut, sees the old file
 /// or the new one. On an error (a full disk) the old one stays and nothing is left behind.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = replace(path, bytes, mode, true)?;
+    let folder = replace(path, bytes, (mode, None), true)?;
     File::open(folder)?.sync_all()
 }
 
 /// Replaces `path` as [`write_atomic`] does, for what need not outlive a power cut.
 pub fn write_swiftly(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, mode, false).map(drop)
+    replace(path, bytes, (mode, None), false).map(drop)
+}
+
+/// As [`write_swiftly`], with `group` as its group, which is to read it.
+pub fn write_swiftly_for(path: &Path, bytes: &[u8], group: u32) -> io::Result<()> {
+    replace(path, bytes, (0o640, Some(group)), false).map(drop)
 }
 
 /// The folder in which it did so.
-fn replace<'a>(path: &'a Path, bytes: &[u8], mode: u32, lasting: bool) -> io::Result<&'a Path> {
+fn replace<'a>(path: &'a Path, bytes: &[u8], (mode, group): (u32, Option<u32>), lasting: bool) -> io::Result<&'a Path> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidFilename.into());
@@ -96,6 +101,9 @@ fn replace<'a>(path: &'a Path, bytes: &[u8], mode: u32, lasting: bool) -> io::Re
             .custom_flags(libc::O_NOFOLLOW)
             .open(&temporary)?;
         file.write_all(bytes)?;
+        if group.is_some() {
+            fchown(&file, None, group)?;
+        }
         file.set_permissions(Permissions::from_mode(mode))?;
         if lasting {
             file.sync_all()?;

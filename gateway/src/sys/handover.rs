@@ -11,7 +11,7 @@ use std::{
     ffi::OsStr,
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -24,6 +24,8 @@ use nix::{
     sys::stat::{Mode, SFlag},
     unistd::{Gid, Uid, fchownat},
 };
+
+use super::entry::{Entry, look};
 
 /// Folders in folders; each takes two descriptors.
 const DEEPEST: usize = 256;
@@ -48,7 +50,7 @@ pub struct Handed {
 /// Something cannot be looked at or given away, or folders are too deep in each other; what was given stays given.
 pub fn hand_over(folder: &Path, (uid, gid): (u32, u32)) -> io::Result<Handed> {
     let top = open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    let Found { owner: from, mount, .. } = look(top.as_fd())?;
+    let Entry { owner: from, mount, .. } = look(top.as_fd())?;
     if from == uid {
         return Ok(Handed::default());
     }
@@ -63,17 +65,6 @@ pub fn hand_over(folder: &Path, (uid, gid): (u32, u32)) -> io::Result<Handed> {
     give(top.as_fd(), (uid, gid))?;
     walk.handed.given += 1;
     Ok(walk.handed)
-}
-
-/// What a name is.
-struct Found {
-    owner: u32,
-    kind: SFlag,
-    names: u64,
-    /// Device and inode.
-    file: (u64, u64),
-    /// The mount that it is on: a folder of the same file system may be mounted inside another.
-    mount: u64,
 }
 
 struct Walk {
@@ -139,7 +130,7 @@ impl Walk {
     }
 
     /// A file of which a name is elsewhere may be anybody's: it is given away once all its names were met in here.
-    fn is_last_name(&mut self, found: &Found, path: &Path) -> bool {
+    fn is_last_name(&mut self, found: &Entry, path: &Path) -> bool {
         let all = || (path.to_owned(), found.names);
         let (_, missing) = self.names.entry(found.file).or_insert_with(all);
         *missing = missing.saturating_sub(1);
@@ -149,30 +140,6 @@ impl Walk {
 
 /// No symlink is followed; with O_PATH it is opened itself.
 const BY_NAME: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC);
-
-/// statx(2) of what is open. `Unsupported` where the kernel cannot tell mounts apart (before 5.8).
-fn look(entry: BorrowedFd<'_>) -> io::Result<Found> {
-    let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
-    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
-    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
-    // SAFETY: the path is an empty C string, and `found` has room for what is written to it.
-    let done = unsafe { libc::statx(entry.as_raw_fd(), c"".as_ptr(), flags, mask, found.as_mut_ptr()) };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: all zeroes are a value of it, and the call succeeded.
-    let found = unsafe { found.assume_init() };
-    if found.stx_mask & libc::STATX_MNT_ID == 0 {
-        return Err(io::ErrorKind::Unsupported.into());
-    }
-    Ok(Found {
-        owner: found.stx_uid,
-        kind: SFlag::from_bits_truncate(u32::from(found.stx_mode) & SFlag::S_IFMT.bits()),
-        names: u64::from(found.stx_nlink),
-        file: (u64::from(found.stx_dev_major) << 32 | u64::from(found.stx_dev_minor), found.stx_ino),
-        mount: found.stx_mnt_id,
-    })
-}
 
 /// The kernel takes set-uid bits and file capabilities away with it.
 fn give(entry: BorrowedFd<'_>, (uid, gid): (u32, u32)) -> Result<(), Errno> {

@@ -86,7 +86,11 @@ pub fn no_new_privs() -> io::Result<()> {
 
 /// No core dumps (they would hold keys and customers' data), and `limits`.
 pub fn set_limits(limits: Limits) -> io::Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // Not 0: with that, the kernel writes no file but goes on to tell a program that collects them, and systemd-coredump puts
+    // the environment, secrets and all, into the journal. 1 byte is too little for a file, and the kernel's own sign for not
+    // telling that program either (do_coredump).
+    let (_, most) = getrlimit(Resource::RLIMIT_CORE)?;
+    setrlimit(Resource::RLIMIT_CORE, most.min(1), most.min(1))?;
     let wanted = [
         (Resource::RLIMIT_NOFILE, limits.nofile),
         (Resource::RLIMIT_DATA, limits.data),

@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod entry;
 pub mod fd;
 pub mod fdstore;
 pub mod files;

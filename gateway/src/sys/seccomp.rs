@@ -135,6 +135,8 @@ fn refusals(namespaces: bool) -> Result<BpfProgram, Wrong> {
         REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
     // Typing into the terminal of whoever started landlord.
     rules.insert(libc::SYS_ioctl, vec![rule(1, SeccompCmpOp::Eq, TIOCSTI)?, rule(1, SeccompCmpOp::Eq, TIOCLINUX)?]);
+    // The limits of others: where tenants are one user, the kernel lets each take its neighbours' files and memory away.
+    rules.insert(libc::SYS_prlimit64, vec![limits_of_others()?]);
     if !namespaces {
         let with = |flag: libc::c_int| rule(0, SeccompCmpOp::MaskedEq(flag as u64), flag as u64);
         let clone = NAMESPACES.into_iter().map(with).collect::<Result<Vec<_>, _>>()?;
@@ -148,6 +150,14 @@ fn refusals(namespaces: bool) -> Result<BpfProgram, Wrong> {
 
 fn missing(call: i64) -> Result<BpfProgram, Wrong> {
     compile(BTreeMap::from([(call, Vec::new())]), libc::ENOSYS)
+}
+
+/// prlimit(2) with another pid than 0, ourselves, and with new limits to be set.
+fn limits_of_others() -> Result<SeccompRule, Wrong> {
+    let made = |error: seccompiler::BackendError| Wrong::Made(error.to_string());
+    let pid = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0).map_err(made)?;
+    let new = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0).map_err(made)?;
+    SeccompRule::new(vec![pid, new]).map_err(made)
 }
 
 /// All arguments that are looked at are ints.

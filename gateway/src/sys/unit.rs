@@ -143,6 +143,35 @@ pub fn reopen(pid: u32, started: u64) -> io::Result<Option<OwnedFd>> {
     Ok(same.then_some(pidfd))
 }
 
+/// Whether the process with this number is one that we have started, or one of its own, or lives in one of the groups below our
+/// unit whose names begin with `prefix`. Of one that has gone, or is hidden from us, it may be, and is said to be.
+/// 0 is how the kernel calls who is outside our pid namespace, and those are never ours.
+pub fn may_be_below_us(pid: u32, prefix: &str) -> bool {
+    let lives_there = |place: String| place.trim_start_matches('/').starts_with(prefix);
+    if Unit::own().and_then(|unit| unit.place(pid)).is_some_and(lives_there) {
+        return true;
+    }
+    // A parent that ends meanwhile leaves its children to another: they are looked at anew.
+    (0..4).find_map(|_| descends_from_us(pid)).unwrap_or(true)
+}
+
+/// `None`: somebody of the line was not there any more.
+fn descends_from_us(pid: u32) -> Option<bool> {
+    let own = std::process::id();
+    let mut at = pid;
+    // Longer than any line that is not made to be long.
+    for _ in 0..4096 {
+        if at == 0 {
+            return Some(false);
+        }
+        at = Process::read(at)?.parent;
+        if at == own {
+            return Some(true);
+        }
+    }
+    Some(true)
+}
+
 fn processes() -> BTreeMap<u32, Process> {
     proc::pids().into_iter().filter_map(|pid| Some((pid, Process::read(pid)?))).collect()
 }
@@ -201,6 +230,30 @@ mod tests {
         assert!(reopen(own.pid, own.started).unwrap().is_some());
         assert!(reopen(own.pid, own.started - 1).unwrap().is_none(), "it began at another time");
         assert!(reopen(u32::MAX >> 1, own.started).unwrap().is_none());
+    }
+
+    #[test]
+    fn our_children_and_theirs_are_below_us_and_nobody_else() {
+        use std::{
+            io::{BufRead, BufReader},
+            process::{Command, Stdio},
+        };
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", "sleep 600 & echo $!; read word"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let grandchild = line.trim().parse().unwrap();
+        assert!(may_be_below_us(shell.id(), "t-") && may_be_below_us(grandchild, "t-"));
+        assert!(!may_be_below_us(std::process::id(), "t-") && !may_be_below_us(0, "t-"));
+        assert!(!may_be_below_us(std::os::unix::process::parent_id(), "t-"));
+        assert!(may_be_below_us(u32::MAX >> 1, "t-"), "nobody can say who that was");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(grandchild as i32), nix::sys::signal::SIGKILL).unwrap();
+        shell.kill().unwrap();
+        shell.wait().unwrap();
     }
 
     #[test]

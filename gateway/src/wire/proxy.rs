@@ -125,7 +125,7 @@ pub enum FromProxy {
         /// It answered 423 (Locked, RFC 4918 section 11.3): it has something to do. Whatever else it answers is no veto.
         veto: bool,
     },
-    /// A request is being held for this tenant (told once, until the tenant is served again).
+    /// Requests are being held for this tenant: told when the first of them is, and each second for as long as any is.
     Waiting {
         /// Which.
         tenant: TenantName,

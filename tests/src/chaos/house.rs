@@ -154,7 +154,8 @@ pub fn tables(scripted: &Path) -> String {
          [apps.port]\n{own}listen = \"port\"\n\
          [apps.hold]\n{own}listen = \"inherit\"\ndeploy = {{ strategy = \"hold\" }}\n\
          migrate = [\"sh\", \"-c\", \"echo migrated >> journal\"]\n\
-         [apps.wrapped]\ncommand = [\"sh\", \"-c\", \"{scripted}; exit $?\"]\nhealth = \"/healthz\"\nstop_timeout = \"2s\"\n\
+         [apps.wrapped]\nsandbox = {{ read = [\"{scripted}\"] }}\n\
+         command = [\"sh\", \"-c\", \"{scripted}; exit $?\"]\nhealth = \"/healthz\"\nstop_timeout = \"2s\"\n\
          listen = \"port\"\n"
     )
 }

@@ -92,8 +92,16 @@ fn cgroup(groups: &str) -> Finding {
     }
     let group = root.join(own.trim_start_matches('/'));
     let text = std::fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
-    let delegated = nix::unistd::access(&group.join("cgroup.procs"), nix::unistd::AccessFlags::W_OK).is_ok();
+    let writable = nix::unistd::access(&group.join("cgroup.procs"), nix::unistd::AccessFlags::W_OK).is_ok();
+    // root may write to any group; landlord divides none that is not a service's.
+    let delegated = writable && is_of_service(&own);
     controllers(&own, &text, delegated, without)
+}
+
+/// Whether the last part of a group's path with a unit's name is a service's.
+fn is_of_service(group: &str) -> bool {
+    let unit = group.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope"));
+    unit.is_some_and(|unit| unit.ends_with(".service"))
 }
 
 fn controllers(own: &str, text: &str, delegated: bool, without: &str) -> Finding {
@@ -203,5 +211,13 @@ mod tests {
         assert_eq!(level("cpu memory pids", true), Level::Note);
         assert_eq!(level("cpu io memory pids", false), Level::Note);
         assert!(controllers("/x", "cpu", true, "").means.contains("without memory, pids, io"));
+        for (group, service) in [
+            ("/system.slice/landlord.service/master", true),
+            ("/user.slice/user-0.slice/session-1.scope", false),
+            ("/user.slice/user-1000.slice/user@1000.service/app.slice/tmux.scope", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_of_service(group), service, "{group}");
+        }
     }
 }

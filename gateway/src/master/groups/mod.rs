@@ -30,7 +30,8 @@ use crate::{
     },
     wire::ProcessLimits,
 };
-use tree::{ROLES, TENANT, Tree, end, leaf, missing};
+pub(super) use tree::TENANT;
+use tree::{ROLES, Tree, end, leaf, missing};
 
 /// What the kernel is to end before anything of the machine's own (`oom_score_adj`).
 const WORKERS_FIRST: u32 = 300;
@@ -143,6 +144,13 @@ impl Groups {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             result => Some(result),
         }
+    }
+
+    /// Whether a process lives in a generation's leaf: not yet, where it was just started, and never, where an older landlord has
+    /// started it.
+    pub(super) fn holds(&self, tenant: &TenantName, generation: GenerationId, pid: u32) -> bool {
+        let Ok(tree) = &self.tree else { return false };
+        tree.tenant(tenant).child(&leaf(generation)).processes().is_ok_and(|all| all.contains(&pid))
     }
 
     /// A generation is closed: its leaf goes.

@@ -9,7 +9,7 @@ use crate::{
 /// The group of proxies, log and acme.
 pub(super) const ROLES: &str = "roles";
 /// Before a tenant's name.
-pub(super) const TENANT: &str = "t-";
+pub(in crate::master) const TENANT: &str = "t-";
 /// Of the master and of the roles, where tenants have 100: visitors of all depend on them.
 const HOUSE_WEIGHT: &str = "1000";
 /// Groups that are there.

@@ -41,13 +41,14 @@ pub(super) fn prepare(
 ) -> io::Result<Option<u64>> {
     let room = room(state, name);
     match owner {
-        // Its group is the tenant's, and goes over to every file that is made in it.
+        // Its group is the tenant's, as each file's is. The folder cannot hand it down by itself: a service with
+        // `RestrictSUIDSGID=` may not make one that does.
         Some((_, gid)) => {
             sys::files::make_private_dir(&room, 0o700)?;
             if room.symlink_metadata()?.gid() != gid {
                 lchown(&room, None, Some(gid))?;
             }
-            sys::files::make_private_dir(&room, 0o2750)?;
+            sys::files::make_private_dir(&room, 0o750)?;
         }
         None => sys::files::make_private_dir(&room, 0o700)?,
     }
@@ -57,7 +58,7 @@ pub(super) fn prepare(
             Ok(serde_json::from_slice::<Storage>(&bytes).ok().map(|storage| storage.used))
         }
         // None, or one for somebody else's eyes.
-        _ => write(state, name, owner.is_some(), &Storage { used: 0, limit, state: Fill::Ok }).map(|()| None),
+        _ => write(state, name, owner, &Storage { used: 0, limit, state: Fill::Ok }).map(|()| None),
     }
 }
 
@@ -65,10 +66,13 @@ pub(super) fn prepare(
 ///
 /// # Errors
 /// It cannot be written; the one before stays.
-pub(super) fn write(state: &Path, name: &TenantName, shared: bool, storage: &Storage) -> io::Result<()> {
+pub(super) fn write(state: &Path, name: &TenantName, owner: Option<(u32, u32)>, storage: &Storage) -> io::Result<()> {
     let mut line = serde_json::to_vec(storage)?;
     line.push(b'\n');
-    sys::files::write_swiftly(&path(state, name), &line, if shared { 0o640 } else { 0o600 })
+    match owner {
+        Some((_, gid)) => sys::files::write_swiftly_for(&path(state, name), &line, gid),
+        None => sys::files::write_swiftly(&path(state, name), &line, 0o600),
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +89,7 @@ mod tests {
         assert_eq!(prepare(state, &name, owner, Some(1000)).unwrap(), None);
         let text = || std::fs::read_to_string(path(state, &name)).unwrap();
         assert_eq!(text(), "{\"used\":0,\"limit\":1000,\"state\":\"ok\"}\n");
-        write(state, &name, owner.is_some(), &Storage { used: 1234, limit: None, state: Fill::Full }).unwrap();
+        write(state, &name, owner, &Storage { used: 1234, limit: None, state: Fill::Full }).unwrap();
         assert_eq!(text(), "{\"used\":1234,\"limit\":null,\"state\":\"full\"}\n");
         assert_eq!(prepare(state, &name, owner, None).unwrap(), Some(1234));
         let modes = [room(state, &name), path(state, &name)].map(|path| {
@@ -94,7 +98,7 @@ mod tests {
         });
         let own = sys::identity::own();
         match owner {
-            Some((_, gid)) => assert_eq!(modes, [(0, gid, 0o2750), (0, gid, 0o640)]),
+            Some((_, gid)) => assert_eq!(modes, [(0, gid, 0o750), (0, gid, 0o640)]),
             None => assert_eq!(modes, [(own.0, own.1, 0o700), (own.0, own.1, 0o600)]),
         }
         std::fs::write(path(state, &name), "no figures").unwrap();

@@ -239,7 +239,7 @@ impl House {
     fn say_storage(&mut self, name: &TenantName) {
         let (Some(seat), Some(storage)) = (self.seats.get(name), self.storage.of(name)) else { return };
         let state = &self.gateway.state;
-        match file::write(state, name, seat.identity.is_some(), &storage) {
+        match file::write(state, name, seat.identity, &storage) {
             Ok(()) => self.storage.unwritten.written(&path(state, name)),
             Err(error) => {
                 self.storage.unwritten.failed(&path(state, name), &error, UNTOLD);

@@ -38,17 +38,26 @@ impl Control {
         if let Some(serial) = self.answering {
             self.tell(FromProxy::Answering { serial });
         }
-        let Some(table) = table else { return };
+        if table.is_none() {
+            return;
+        }
         self.tell(FromProxy::Applied { epoch });
         self.tell_idle(true);
-        for tenant in table.waiting().filter_map(|tenant| tenant.name.parse().ok()) {
-            self.tell(FromProxy::Waiting { tenant });
-        }
+        self.tell_waiting();
         self.tell_each(self.quiet.known(std::time::Instant::now()));
         for finding in self.probes.known() {
             self.tell(finding.into());
         }
         self.count();
+    }
+
+    /// Tells whose visitors wait.
+    pub(super) fn tell_waiting(&mut self) {
+        let Some(house) = &self.house else { return };
+        let table = house.routes.current();
+        for tenant in table.waiting().filter_map(|tenant| tenant.name.parse().ok()) {
+            self.tell(FromProxy::Waiting { tenant });
+        }
     }
 
     /// For `status` and the log.

@@ -74,7 +74,9 @@ impl Bucket {
     /// is left for all visitors together, so that it would tell each of them only how busy the others are.
     pub fn explain(&self, empty: Empty, headers: &mut HeaderMap) {
         let Rate { per_second, burst } = self.rate;
-        let policy = format!("\"requests\";q={burst};w={}", burst.div_ceil(per_second.max(1)).max(1));
+        // In so many seconds an empty one fills. A small burst does not make its rate any less.
+        let window = burst.div_ceil(per_second.max(1)).max(1);
+        let policy = format!("\"requests\";q={};w={window}", u64::from(per_second.max(1)) * u64::from(window));
         let now = format!("\"requests\";r=0;t={}", empty.retry_after);
         for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, now)] {
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -119,6 +121,15 @@ mod tests {
         bucket.explain(empty, &mut headers);
         assert_eq!(headers["ratelimit-policy"], "\"requests\";q=5;w=5");
         assert_eq!(headers["ratelimit"], "\"requests\";r=0;t=1");
+        for (rate, policy) in [
+            (rate(10, 20), "\"requests\";q=20;w=2"),
+            (rate(100, 1), "\"requests\";q=100;w=1"),
+            (rate(3, 5), "\"requests\";q=6;w=2"),
+            (rate(u32::MAX, 1), "\"requests\";q=4294967295;w=1"),
+        ] {
+            Bucket::new(rate).explain(empty, &mut headers);
+            assert_eq!(headers["ratelimit-policy"], policy);
+        }
         assert_eq!(seconds(Duration::from_millis(3001)), 4);
         assert_eq!(seconds(Duration::from_millis(3000)), 3);
         assert_eq!(seconds(Duration::ZERO), 1);

@@ -131,3 +131,29 @@ fn a_table_that_serves_a_missing_backend_or_another_tenants_holds() {
         assert!(matches!(table.tenant(&host.parse().unwrap()).unwrap().serving, Serving::Hold), "{host}");
     }
 }
+
+#[test]
+fn each_hold_is_told_of_anew_though_one_was_late_to_say_of_the_one_before() {
+    let routes = Routes::new(1);
+    let mut epoch = 0;
+    let mut table = |serving: model::Serving| {
+        let mut acme = tenant("acme", &["acme.localhost"], serving);
+        acme.backends = vec![backend(1, at(1), true)];
+        epoch += 1;
+        routes.apply(RouteTable { epoch, tenants: vec![acme] })
+    };
+    let first = table(model::Serving::Hold);
+    let held = Arc::clone(&first.tenants[0].held);
+    let visitor = held.take().unwrap();
+    assert!(visitor.first() && !visitor.first());
+    assert_eq!(first.waiting().count(), 1);
+    table(model::Serving::Hold);
+    assert!(!visitor.first(), "it is the same hold");
+    // A core that has looked at the hold just before says so just after.
+    table(serve(1));
+    assert!(visitor.first());
+    drop(visitor);
+    assert_eq!(table(model::Serving::Hold).waiting().count(), 0);
+    let next = held.take().unwrap();
+    assert!(next.first(), "else nobody would wake it, ever");
+}

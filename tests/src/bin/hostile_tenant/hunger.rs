@@ -65,6 +65,7 @@ fn part(name: &str) -> Result<String, String> {
 }
 
 /// What that process does.
+#[allow(clippy::print_stdout, reason = "what came of it is its output")]
 pub(super) fn play(part: &str) -> ! {
     let reached = match part {
         "hog" => {
@@ -72,13 +73,13 @@ pub(super) fn play(part: &str) -> ! {
             while held.len() < PIECES {
                 let mut piece = Vec::new();
                 if piece.try_reserve_exact(PIECE).is_err() {
-                    println!("no memory after {} MiB", held.len() * PIECE >> 20);
+                    println!("no memory after {} MiB", (held.len() * PIECE) >> 20);
                     exit(1);
                 }
                 piece.resize(PIECE, 1);
                 held.push(piece);
             }
-            format!("{} MiB", held.len() * PIECE >> 20)
+            format!("{} MiB", (held.len() * PIECE) >> 20)
         }
         _ => {
             let mut held = Vec::new();

@@ -21,13 +21,15 @@ use serde_json::json;
 /// What an attack is told of those it is aimed at: `dir`, `port`, `free_port`, `abstract`, and the pids `neighbour`, `master`, `proxy`.
 type Victims = BTreeMap<String, String>;
 
+/// `Ok`: it succeeded, and how. `Err`: by what it was refused.
+type Attempt = dyn Fn(&Victims) -> Result<String, String>;
+
 /// One thing to try.
 struct Attack {
     name: String,
     /// Each of these walls alone stops it.
     walls: &'static [&'static str],
-    /// `Ok`: it succeeded, and how. `Err`: by what it was refused.
-    attempt: Box<dyn Fn(&Victims) -> Result<String, String>>,
+    attempt: Box<Attempt>,
 }
 
 impl Attack {

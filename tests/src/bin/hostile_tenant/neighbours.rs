@@ -54,7 +54,7 @@ fn of(whom: &'static str) -> Vec<Attack> {
         }));
         all.push(Attack::new("limit-neighbour", &["users", "syscalls"], move |victims| {
             super::calls::perl(&format!(
-                "my $l = pack('QQ', 1<<20, 1<<20); die $!+0 if syscall({}, {}, 4, $l, 0) < 0; print 'limited'",
+                "my $l = pack('QQ', 0, 0); die $!+0 if syscall({}, {}, 4, $l, 0) < 0; print 'limited'",
                 nix::libc::SYS_prlimit64,
                 told(victims, whom)?
             ))

@@ -32,13 +32,18 @@ pub(super) fn attacks() -> Vec<Attack> {
         bind("bind-in-the-range", "127.0.0.1", "free_port"),
         bind("bind-everywhere", "0.0.0.0", "free_port"),
         bind("bind-neighbours-port", "127.0.0.1", "port"),
-        // Landlock has no word for connecting to a socket that has a name: of one user, only the house itself could say no.
-        Attack::new("connect-to-control", &["users"], |victims| {
-            match UnixStream::connect(format!("{}/state/run/control.sock", told(victims, "dir")?)) {
-                // It is there, and of another type.
-                Err(error) if error.raw_os_error() != Some(nix::libc::EPROTOTYPE) => Err(refused(&error)),
-                _ => Ok("reached".to_owned()),
-            }
+        // Landlock has no word for connecting to a socket that has a name: of one user, the house itself says no.
+        Attack::new("ask-the-house", &[], |victims| {
+            let path = format!("{}/state/run/control.sock", told(victims, "dir")?);
+            super::calls::perl(&format!(
+                r#"use Socket; $SIG{{PIPE}} = 'IGNORE';
+                socket(my $s, AF_UNIX, 5, 0) or die $!+0;
+                connect($s, pack_sockaddr_un("{path}")) or die $!+0;
+                send($s, '{{"verb":"status","tenant":null}}', 0);
+                recv($s, my $b, 65536, 0);
+                die 1 if !length $b or $b =~ /"ok":false/;
+                print $b"#
+            ))
         }),
         Attack::new("connect-to-abstract", &["files"], |victims| {
             let address =
