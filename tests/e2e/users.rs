@@ -224,6 +224,8 @@ async fn where_only_root_can_pass_all_share_a_user_without_privilege_unless_user
     assert_eq!(landlord.site("acme").get("/id/x").await.expect("an answer").text(), "x");
     let said = landlord.landlord(&["status"]).said();
     assert!(said.contains("chmod o+x") && said.contains("root without any privilege"), "{said}");
+    assert_eq!(said.matches("chmod o+x").count(), 1, "once is enough: {said}");
+    assert!(said.contains("Tenants are not kept apart by users") && said.contains("loopback"), "{said}");
 
     // Asked for, it is refused; the folder opened, everything is the tenant's.
     landlord.stop();

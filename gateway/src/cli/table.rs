@@ -35,7 +35,7 @@ pub(super) fn draw(status: &Status, width: Option<usize>, colour: bool) -> Strin
     for notice in &status.notices {
         text.push_str(&format!("\n{}\n", paint(&harmless(notice), Paint::Yellow, colour)));
     }
-    walls(&mut text, &status.gateway.walls, colour);
+    walls(&mut text, status, colour);
     text
 }
 
@@ -51,12 +51,15 @@ pub(super) fn storage(storage: &Storage) -> String {
 
 /// What keeps tenants apart and does not hold. Where they are all one user, as on a laptop, that says it all, and calmly; where
 /// they are not, each is something to be mended.
-fn walls(text: &mut String, walls: &[Wall], colour: bool) {
-    let open: Vec<&Wall> = walls.iter().filter(|wall| !wall.holds).collect();
+fn walls(text: &mut String, status: &Status, colour: bool) {
+    let open: Vec<&Wall> = status.gateway.walls.iter().filter(|wall| !wall.holds).collect();
     if let Some(users) = open.iter().find(|wall| wall.name == "users") {
         let names: Vec<&str> = open.iter().map(|wall| wall.name.as_str()).collect();
-        let (note, names) = (harmless(&users.note), harmless(&names.join(", ")));
-        text.push_str(&format!("\nTenants are not kept apart by {names}: {note}. See `landlord doctor`.\n"));
+        // Where it is a notice as well, it was said above.
+        let why =
+            if status.notices.contains(&users.note) { String::new() } else { format!(": {}", harmless(&users.note)) };
+        let names = harmless(&names.join(", "));
+        text.push_str(&format!("\nTenants are not kept apart by {names}{why}. See `landlord doctor`.\n"));
         return;
     }
     for wall in open {

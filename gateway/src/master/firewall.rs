@@ -64,9 +64,9 @@ enum Verdict {
 }
 
 impl Firewall {
-    /// Of the house that is about to be opened. In a first life the rules are loaded before anything is started; a later one
+    /// Of the house that is about to be opened, with the users that tenants are, each another. In a first life the rules are loaded before anything is started; a later one
     /// finds them.
-    pub(super) fn open(gateway: &Gateway, resumed: bool) -> Self {
+    pub(super) fn open(gateway: &Gateway, users: Option<UserRange>, resumed: bool) -> Self {
         let memory = gateway.run.join("firewall");
         let own = read(&memory);
         let mut firewall = Self {
@@ -81,7 +81,7 @@ impl Firewall {
             loaded: false,
             next: Instant::now(),
         };
-        if needed(gateway).is_some() && !resumed && sys::firewall::is_permitted() {
+        if users.is_some() && !resumed && sys::firewall::is_permitted() {
             let text = firewall.loading(gateway.ports);
             let done = sys::firewall::run(&text, AT_OPENING);
             firewall.on_loaded(done.map_err(|error| error.to_string()));
@@ -143,7 +143,7 @@ impl House {
         if !sys::identity::is_root() {
             return fails(name, NOT_ROOT);
         }
-        if self.gateway.users.is_none() {
+        if self.users.range().is_none() {
             return fails(name, "no worker is a user of its own, so that no rule could tell one from another");
         }
         match (self.firewall.verdict, &self.firewall.failure) {
@@ -168,7 +168,7 @@ impl House {
 
     /// Tries whether a tenant's user gets through to a port where we listen for this moment.
     pub(super) fn knock(&mut self) {
-        let Some(users) = needed(&self.gateway) else { return };
+        let Some(users) = self.users.range() else { return };
         if self.firewall.child.is_some() || self.farewell.has_begun() {
             return;
         }
@@ -224,7 +224,7 @@ impl House {
     pub(super) fn suit_firewall(&mut self) {
         self.firewall.verdict = Verdict::Unknown;
         self.firewall.failure = None;
-        if needed(&self.gateway).is_some() && sys::firewall::is_permitted() {
+        if self.users.range().is_some() && sys::firewall::is_permitted() {
             self.load_firewall();
         } else {
             self.knock();
@@ -274,11 +274,6 @@ impl House {
         }
         self.firewall.child.is_none()
     }
-}
-
-/// The users to be kept apart; `None`: there are none.
-fn needed(gateway: &Gateway) -> Option<UserRange> {
-    gateway.users.filter(|_| sys::identity::is_root())
 }
 
 /// A user whom the rules must stop.

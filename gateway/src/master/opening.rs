@@ -110,6 +110,7 @@ impl House {
         let resumed = vault.has_past();
         let file = gateway.file.as_deref().filter(|_| !resumed);
         let gateway_signature = file.and_then(|file| sys::files::signature(file).ok().flatten());
+        let firewall = Firewall::open(&gateway, users.range(), resumed);
         Ok(Self {
             booted: Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now),
             since: jiff::Timestamp::now(),
@@ -155,7 +156,7 @@ impl House {
             units: Units::new(service.is_managed()),
             storage,
             service,
-            firewall: Firewall::open(&gateway, resumed),
+            firewall,
             gateway,
             _lock: lock,
         })

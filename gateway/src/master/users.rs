@@ -54,6 +54,11 @@ impl Users {
         Self { own, shared, closed, refused: false, claims: None }
     }
 
+    /// The users that tenants are, each another; `None`: all are one.
+    pub(super) fn range(&self) -> Option<UserRange> {
+        self.own
+    }
+
     /// Why tenants that could have users of their own have none, and what to do.
     pub(super) fn notice(&self, gateway: &Gateway) -> Option<String> {
         let who = self.shared_by()?;
