@@ -140,7 +140,9 @@ impl Forward for Forwarder {
     fn connections(&self, host: &Host) -> Option<(Arc<str>, u32)> {
         self.0.reader.with(|table| {
             let tenant = table.tenant(host)?;
-            Some((Arc::clone(&tenant.name), tenant.connections?))
+            // First: a name that all cores share is counted only where there is a limit.
+            let most = tenant.connections?;
+            Some((Arc::clone(&tenant.name), most))
         })
     }
 
