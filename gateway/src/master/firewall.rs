@@ -15,7 +15,7 @@ use super::{
     event::{Event, Who},
     house::House,
     roles::{PROXY_UID, RoleKind},
-    walls::{NOT_ROOT, fails, holds},
+    walls::{fails, holds},
 };
 use crate::{
     model::{Gateway, PortRange, UserRange},
@@ -141,7 +141,7 @@ impl House {
     pub(super) fn loopback_wall(&self) -> Wall {
         let (name, PortRange { first, last }) = ("loopback", self.gateway.ports);
         if !sys::identity::is_root() {
-            return fails(name, NOT_ROOT);
+            return fails(name, "landlord is not root: every worker is the user who started it");
         }
         if self.users.range().is_none() {
             return fails(name, "no worker is a user of its own, so that no rule could tell one from another");

@@ -29,9 +29,6 @@ impl House {
     }
 }
 
-/// Said of every wall that needs root.
-pub(super) const NOT_ROOT: &str = "landlord is not root: every worker is the user who started it";
-
 /// A wall that stands.
 pub(super) fn holds(name: &str, note: impl Into<String>) -> Wall {
     Wall { name: name.to_owned(), holds: true, note: note.into() }
