@@ -180,11 +180,11 @@ impl Landlord {
         self.running.as_ref().expect("it runs").err.clone()
     }
 
-    /// Waits for its end by itself.
+    /// Waits for its end by itself: it has 30 s of patience with a tenant's migration.
     #[track_caller]
     pub fn wait_exit(&mut self) -> ExitStatus {
         let running = self.running.as_mut().expect("it runs");
-        let status = process::wait(&mut running.child, PATIENCE).expect("the gateway ends");
+        let status = process::wait(&mut running.child, PATIENCE * 2).expect("the gateway ends");
         self.put_by();
         status
     }

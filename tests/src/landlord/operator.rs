@@ -3,10 +3,14 @@
 use std::{
     ffi::OsStr,
     process::{Command, Stdio},
+    sync::mpsc::channel,
+    time::Duration,
 };
 
+use nix::sys::signal::Signal;
+
 use super::Landlord;
-use crate::{Entry, Watch, binaries, process, status};
+use crate::{Entry, PATIENCE, Watch, binaries, process, status};
 
 /// How a command ended and what it said.
 #[derive(Clone, Debug)]
@@ -43,13 +47,31 @@ impl Ran {
 
 impl Landlord {
     /// Runs `landlord ARGS` to its end.
-    pub fn landlord<S: AsRef<OsStr>>(&self, args: &[S]) -> Ran {
-        let output = self.command(args).stdin(Stdio::null()).output().expect("landlord can be started");
-        Ran {
+    #[track_caller]
+    pub fn landlord<S: AsRef<OsStr> + std::fmt::Debug>(&self, args: &[S]) -> Ran {
+        let bound = PATIENCE * 4;
+        self.landlord_within(bound, args).unwrap_or_else(|| panic!("landlord {args:?} goes on for more than {bound:?}"))
+    }
+
+    /// Runs `landlord ARGS`; `None` when it had to be killed because it went on for longer than `bound`.
+    pub fn landlord_within<S: AsRef<OsStr>>(&self, bound: Duration, args: &[S]) -> Option<Ran> {
+        let mut command = self.command(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("landlord can be started");
+        let pid = child.id();
+        let (told, end) = channel();
+        let waiter = std::thread::spawn(move || told.send(child.wait_with_output()));
+        let output = end.recv_timeout(bound).ok();
+        if output.is_none() {
+            process::signal(pid, Signal::SIGKILL);
+        }
+        let _ = waiter.join();
+        let output = output?.expect("what it says can be read");
+        Some(Ran {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        })
     }
 
     /// `landlord ARGS`, ready to be started by the test itself.
