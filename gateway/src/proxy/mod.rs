@@ -10,6 +10,7 @@ pub(crate) mod control;
 pub(crate) mod cores;
 pub mod exchange;
 pub mod forward;
+pub(crate) mod line;
 pub(crate) mod outbox;
 pub mod pages;
 pub(crate) mod parcel;

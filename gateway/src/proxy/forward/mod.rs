@@ -10,7 +10,6 @@ pub mod gate;
 pub(crate) mod headers;
 pub mod hold;
 pub(crate) mod journey;
-pub(crate) mod line;
 pub mod seats;
 pub(crate) mod stayed;
 pub(crate) mod terms;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::line::Line;
+use crate::proxy::line::Line;
 
 /// The seats of one tenant. They outlive tables.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct State {
     /// How many may wait.
     most: usize,
     taken: u32,
-    line: Line<oneshot::Sender<Seat>>,
+    line: Line<IpAddr, oneshot::Sender<Seat>>,
 }
 
 /// One request's seat; dropping it gives it to the next in line.
@@ -73,12 +73,12 @@ impl Seats {
         let mut state = self.lock();
         let mut evicted = None;
         if !counted && state.line.len() >= state.most && state.taken >= state.limit {
-            evicted = state.line.make_room(address);
+            evicted = state.line.make_room(&address);
             if evicted.is_none() {
                 return Err(Crowded);
             }
         }
-        let number = state.line.push(address, sender);
+        let number = state.line.push(&address, sender);
         let next = state.next();
         drop(state);
         // Outside the lock, because both wake, and a waker may run anything.
@@ -142,7 +142,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let left = self.seats.lock().line.remove(self.address, self.number);
+        let left = self.seats.lock().line.remove(&self.address, self.number);
         drop(left);
     }
 }

@@ -1,36 +1,37 @@
-//! A line of waiting requests that is fair by address: addresses take turns, and of one address the first comes first.
+//! A line that is fair by whom its members belong to (an address, a name): owners take turns, and of one owner the first comes
+//! first.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
+    hash::Hash,
 };
 
 /// Who waits, as plain values. Everything takes as long as the logarithm of what waits.
 #[derive(Debug)]
-pub(crate) struct Line<T> {
-    addresses: HashMap<IpAddr, Group<T>>,
+pub(crate) struct Line<K, T> {
+    owners: HashMap<K, Group<T>>,
     /// Whose turn is next: the least number.
-    turns: BTreeMap<u64, IpAddr>,
-    /// How many of each address wait.
-    lengths: BTreeSet<(usize, IpAddr)>,
+    turns: BTreeMap<u64, K>,
+    /// How many of each owner wait.
+    lengths: BTreeSet<(usize, K)>,
     count: usize,
     next: u64,
 }
 
-/// Those of one address.
+/// Those of one owner.
 #[derive(Debug)]
 struct Group<T> {
     turn: u64,
     members: BTreeMap<u64, T>,
 }
 
-impl<T> Default for Line<T> {
+impl<K, T> Default for Line<K, T> {
     fn default() -> Self {
-        Self { addresses: HashMap::new(), turns: BTreeMap::new(), lengths: BTreeSet::new(), count: 0, next: 0 }
+        Self { owners: HashMap::new(), turns: BTreeMap::new(), lengths: BTreeSet::new(), count: 0, next: 0 }
     }
 }
 
-impl<T> Line<T> {
+impl<K: Clone + Eq + Hash + Ord, T> Line<K, T> {
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.count
@@ -41,51 +42,52 @@ impl<T> Line<T> {
         self.count == 0
     }
 
-    /// Joins the end of its address' own line; the number takes it out again.
-    pub(crate) fn push(&mut self, address: IpAddr, member: T) -> u64 {
+    /// Joins the end of its owner's own line; the number takes it out again.
+    pub(crate) fn push(&mut self, owner: &K, member: T) -> u64 {
         let number = self.number();
-        let group = self.addresses.entry(address).or_insert_with(|| Group { turn: number, members: BTreeMap::new() });
+        let group =
+            self.owners.entry(owner.clone()).or_insert_with(|| Group { turn: number, members: BTreeMap::new() });
         if group.members.is_empty() {
-            self.turns.insert(number, address);
+            self.turns.insert(number, owner.clone());
         }
         let length = group.members.len();
         group.members.insert(number, member);
-        self.resized(address, length, length + 1);
+        self.resized(owner, length, length + 1);
         number
     }
 
-    /// The next one: the first of the address whose turn it is.
+    /// The next one: the first of the owner whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let (_, address) = self.turns.pop_first()?;
+        let (_, owner) = self.turns.pop_first()?;
         let turn = self.number();
-        let group = self.addresses.get_mut(&address)?;
+        let group = self.owners.get_mut(&owner)?;
         let (_, member) = group.members.pop_first()?;
         group.turn = turn;
         let left = group.members.len();
-        self.turns.insert(turn, address);
-        self.resized(address, left + 1, left);
+        self.turns.insert(turn, owner.clone());
+        self.resized(&owner, left + 1, left);
         Some(member)
     }
 
     /// Takes one out, if it still waits.
-    pub(crate) fn remove(&mut self, address: IpAddr, number: u64) -> Option<T> {
-        let group = self.addresses.get_mut(&address)?;
+    pub(crate) fn remove(&mut self, owner: &K, number: u64) -> Option<T> {
+        let group = self.owners.get_mut(owner)?;
         let member = group.members.remove(&number)?;
         let left = group.members.len();
-        self.resized(address, left + 1, left);
+        self.resized(owner, left + 1, left);
         Some(member)
     }
 
-    /// For one of this address to wait where all places are taken, somebody has to go: the newest of the address with the
+    /// For one of this owner to wait where all places are taken, somebody has to go: the newest of the owner with the
     /// most, if that has more than this one would have. `None`: it is this one that is too many.
-    pub(crate) fn make_room(&mut self, address: IpAddr) -> Option<T> {
-        let own = self.addresses.get(&address).map_or(0, |group| group.members.len());
-        let &(most, whose) = self.lengths.last()?;
+    pub(crate) fn make_room(&mut self, owner: &K) -> Option<T> {
+        let own = self.owners.get(owner).map_or(0, |group| group.members.len());
+        let (most, whose) = self.lengths.last()?.clone();
         if most <= own + 1 {
             return None;
         }
-        let (_, member) = self.addresses.get_mut(&whose)?.members.pop_last()?;
-        self.resized(whose, most, most - 1);
+        let (_, member) = self.owners.get_mut(&whose)?.members.pop_last()?;
+        self.resized(&whose, most, most - 1);
         Some(member)
     }
 
@@ -94,13 +96,13 @@ impl<T> Line<T> {
         self.next
     }
 
-    /// Keeps the counts right; an address of which nobody waits is forgotten.
-    fn resized(&mut self, address: IpAddr, before: usize, now: usize) {
-        self.lengths.remove(&(before, address));
+    /// Keeps the counts right; an owner of whom nobody waits is forgotten.
+    fn resized(&mut self, owner: &K, before: usize, now: usize) {
+        self.lengths.remove(&(before, owner.clone()));
         self.count = self.count + now - before;
         if now > 0 {
-            self.lengths.insert((now, address));
-        } else if let Some(group) = self.addresses.remove(&address) {
+            self.lengths.insert((now, owner.clone()));
+        } else if let Some(group) = self.owners.remove(owner) {
             self.turns.remove(&group.turn);
         }
     }
@@ -109,6 +111,8 @@ impl<T> Line<T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::net::IpAddr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -117,7 +121,7 @@ mod tests {
         [192, 0, 2, last].into()
     }
 
-    fn emptied(line: &mut Line<&'static str>) -> Vec<&'static str> {
+    fn emptied(line: &mut Line<IpAddr, &'static str>) -> Vec<&'static str> {
         std::iter::from_fn(|| line.pop()).collect()
     }
 
@@ -125,23 +129,23 @@ mod tests {
     fn addresses_take_turns_and_the_first_of_each_is_first() {
         let mut line = Line::default();
         for member in ["a1", "a2", "a3", "a4"] {
-            line.push(address(1), member);
+            line.push(&address(1), member);
         }
-        line.push(address(2), "b1");
-        line.push(address(3), "c1");
-        line.push(address(2), "b2");
+        line.push(&address(2), "b1");
+        line.push(&address(3), "c1");
+        line.push(&address(2), "b2");
         assert_eq!(emptied(&mut line), ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
-        assert!(line.addresses.is_empty() && line.turns.is_empty() && line.lengths.is_empty());
+        assert!(line.owners.is_empty() && line.turns.is_empty() && line.lengths.is_empty());
     }
 
     #[test]
     fn a_flood_does_not_go_before_a_newcomer_twice() {
         let mut line = Line::default();
         for _ in 0..1000 {
-            line.push(address(1), "flood");
+            line.push(&address(1), "flood");
         }
         assert_eq!(line.pop(), Some("flood"));
-        line.push(address(2), "visitor");
+        line.push(&address(2), "visitor");
         let before = (0..).take_while(|_| line.pop() == Some("flood")).count();
         assert_eq!(before, 1);
     }
@@ -149,11 +153,11 @@ mod tests {
     #[test]
     fn who_leaves_leaves_no_turn_behind() {
         let mut line = Line::default();
-        let first = line.push(address(1), "a1");
-        line.push(address(2), "b1");
-        assert_eq!(line.remove(address(1), first), Some("a1"));
-        assert_eq!(line.remove(address(1), first), None);
-        line.push(address(1), "a2");
+        let first = line.push(&address(1), "a1");
+        line.push(&address(2), "b1");
+        assert_eq!(line.remove(&address(1), first), Some("a1"));
+        assert_eq!(line.remove(&address(1), first), None);
+        line.push(&address(1), "a2");
         assert_eq!(emptied(&mut line), ["b1", "a2"]);
     }
 
@@ -161,15 +165,15 @@ mod tests {
     fn room_is_made_by_the_newest_of_whoever_has_the_most() {
         let mut line = Line::default();
         for member in ["a1", "a2", "a3"] {
-            line.push(address(1), member);
+            line.push(&address(1), member);
         }
-        assert_eq!(line.make_room(address(1)), None, "its own newest is itself");
-        assert_eq!(line.make_room(address(2)), Some("a3"));
-        line.push(address(2), "b1");
-        assert_eq!(line.make_room(address(2)), None, "two each is no more than two");
-        assert_eq!(line.make_room(address(3)), Some("a2"));
-        line.push(address(3), "c1");
-        assert_eq!(line.make_room(address(4)), None, "one each");
+        assert_eq!(line.make_room(&address(1)), None, "its own newest is itself");
+        assert_eq!(line.make_room(&address(2)), Some("a3"));
+        line.push(&address(2), "b1");
+        assert_eq!(line.make_room(&address(2)), None, "two each is no more than two");
+        assert_eq!(line.make_room(&address(3)), Some("a2"));
+        line.push(&address(3), "c1");
+        assert_eq!(line.make_room(&address(4)), None, "one each");
         assert_eq!(emptied(&mut line), ["a1", "b1", "c1"]);
     }
 
@@ -182,12 +186,12 @@ mod tests {
             for (value, (kind, who, pick)) in (0_u32..).zip(steps) {
                 let gone = match kind {
                     0 | 1 => {
-                        here.push((address(who), line.push(address(who), value), value));
+                        here.push((address(who), line.push(&address(who), value), value));
                         continue;
                     }
                     2 => line.pop(),
-                    _ if pick % 2 == 0 => line.make_room(address(who)),
-                    _ => here.get(pick).copied().and_then(|(address, number, _)| line.remove(address, number)),
+                    _ if pick % 2 == 0 => line.make_room(&address(who)),
+                    _ => here.get(pick).copied().and_then(|(address, number, _)| line.remove(&address, number)),
                 };
                 if let Some(gone) = gone {
                     let at = here.iter().position(|(.., value)| *value == gone).unwrap();
@@ -197,8 +201,8 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(line.len(), here.len());
-                prop_assert_eq!(line.turns.len(), line.addresses.len());
-                prop_assert_eq!(line.lengths.len(), line.addresses.len());
+                prop_assert_eq!(line.turns.len(), line.owners.len());
+                prop_assert_eq!(line.lengths.len(), line.owners.len());
             }
             prop_assert_eq!(std::iter::from_fn(|| line.pop()).count(), here.len());
             prop_assert!(line.is_empty() && line.turns.is_empty());
