@@ -129,7 +129,7 @@ async fn serve<F: Forward>(
     watch.set_linger();
     let admit = |sni: &Host, shield: &mut Shield| join_crowd(&core, sni, shield, &watch);
     let socket = shield.as_raw_fd();
-    let Some(opened) = tls::open(shield, &core.shared, admit).await else { return };
+    let Some(opened) = tls::open(shield, &core.shared, &core.turns, admit).await else { return };
     let tls::Opened { stream, sni, protocol } = opened;
     let draining = Cell::new(core.draining.get());
     let socket = (protocol == Protocol::H1).then_some(socket);

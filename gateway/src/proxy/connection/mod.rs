@@ -1,6 +1,6 @@
 //! From accept to an admitted request, and the answers back: TLS, framing, deadlines, floods.
 //!
-//! `accept` takes a socket into the `census` and wraps it in a `shield`; `tls` opens it for one name, by the `policy`; then `h1` (hyper
+//! `accept` takes a socket into the `census` and wraps it in a `shield`; `tls` opens it for one name, in its `turns` and by the `policy`; then `h1` (hyper
 //! behind the `guard`) or `h2` (behind `frames`) hands each request to [`Forward`]. One `sweep` per core keeps every
 //! deadline, looking at each connection's `watch`.
 
@@ -27,6 +27,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod turns;
 mod watch;
 
 use std::{
@@ -50,7 +51,10 @@ use tokio::{
 
 pub use self::census::Census;
 pub(crate) use self::census::who;
-use self::{challenges::Challenges, crowd::Crowd, policy::Configs, sweep::Sweep, tls::Certificates, watch::Verdict};
+use self::{
+    challenges::Challenges, crowd::Crowd, policy::Configs, sweep::Sweep, tls::Certificates, turns::Turns,
+    watch::Verdict,
+};
 use super::exchange::{Connection, Forward, Refusal, ResponseBody};
 use crate::{
     model::{Host, HttpLimits},
@@ -87,6 +91,7 @@ struct Core<F> {
     shared: Arc<Shared>,
     limits: Arc<HttpLimits>,
     sweep: Rc<Sweep>,
+    turns: Rc<Turns>,
     live: Arc<Live>,
     draining: Rc<Cell<bool>>,
 }
@@ -147,8 +152,15 @@ pub fn serve<F: Forward>(
 ) -> io::Result<Listening> {
     let sweep = Sweep::new(shared.limits.clone());
     let limits = Arc::new(shared.limits.clone());
-    let core =
-        Rc::new(Core { forward, shared, limits, sweep, live: Arc::default(), draining: Rc::new(Cell::new(false)) });
+    let core = Rc::new(Core {
+        forward,
+        shared,
+        limits,
+        sweep,
+        turns: Rc::default(),
+        live: Arc::default(),
+        draining: Rc::new(Cell::new(false)),
+    });
     let closing = news::Sender::new(false);
     let mut accepting = Vec::with_capacity(listeners.len());
     for (kind, socket) in listeners {

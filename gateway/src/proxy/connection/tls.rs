@@ -1,6 +1,6 @@
 //! TLS: which certificate for which name, and the handshake.
 
-use std::{collections::HashMap, iter, sync::Arc};
+use std::{collections::HashMap, iter, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use super::{Shared, challenges, issuers, policy};
+use super::{Shared, challenges, issuers, policy, turns::Turns};
 use crate::{
     model::{Certificate, CertificateSet, Host},
     proxy::exchange::Protocol,
@@ -138,7 +138,12 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// The handshake. `None`: it failed, or the name is nobody's; the client has been told by an alert, and has seen no certificate.
 /// Or it was an authority's, which wanted no more than the handshake; or `admit`, asked for its name's sake before anything
 /// costly is done, did not let it in.
-pub(super) async fn open<S>(io: S, shared: &Shared, admit: impl FnOnce(&Host, &mut S) -> bool) -> Option<Opened<S>>
+pub(super) async fn open<S>(
+    io: S,
+    shared: &Shared,
+    turns: &Rc<Turns>,
+    admit: impl FnOnce(&Host, &mut S) -> bool,
+) -> Option<Opened<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -156,16 +161,20 @@ where
         let _closed = io.shutdown().await;
         return None;
     };
+    if !validator && !admit(&sni, &mut start.io) {
+        return None;
+    }
+    let turn = turns.take(&sni).await;
+    let config = if validator { &shared.tls.validators } else { &shared.tls.visitors };
+    // The dear part is done in here, before anything is awaited.
+    let handshake = start.into_stream(Arc::clone(config));
+    turn.pass_on();
+    let mut stream = handshake.await.ok()?;
     if validator {
-        let mut stream = start.into_stream(Arc::clone(&shared.tls.validators)).await.ok()?;
         // RFC 8737 §3: closed at once, and nothing is exchanged.
         let _closed = stream.shutdown().await;
         return None;
     }
-    if !admit(&sni, &mut start.io) {
-        return None;
-    }
-    let stream = start.into_stream(Arc::clone(&shared.tls.visitors)).await.ok()?;
     let protocol = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Protocol::H2,
         _ => Protocol::H1,

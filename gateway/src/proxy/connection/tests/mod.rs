@@ -10,3 +10,4 @@ mod http2;
 mod many;
 mod policy;
 mod tickets;
+mod turns;
