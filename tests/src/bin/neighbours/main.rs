@@ -24,7 +24,7 @@ use harness::{
     traffic::{Kind, Load, Traffic},
 };
 
-use flood::Flood;
+use flood::{Flood, Water};
 use results::{Phase, Results};
 
 /// The host of the company that is flooded, and that of its neighbours.
@@ -35,6 +35,8 @@ pub(crate) const CONCURRENT: u32 = 8;
 /// It may have so many seconds' requests at once, and is sent so many times its share.
 pub(crate) const BURST: u32 = 2;
 pub(crate) const TIMES: u32 = 10;
+/// Connections a second of the flood that is made of nothing else.
+pub(crate) const CONNECTIONS: u32 = 500;
 /// Requests a second of the neighbours, by each way of connecting.
 const VISITS: u32 = 100;
 
@@ -110,7 +112,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     Ok(())
 }
 
-/// Rounds of quiet, of a flood, and of a flood whose worker takes 200 ms.
+/// Rounds of quiet and of each kind of flood.
 fn measure(gateway: &dyn Gateway, arguments: &Arguments) -> Result<Results, String> {
     let (address, ca) = gateway.place();
     let site = Site::new(address, NEIGHBOUR, &ca);
@@ -120,9 +122,16 @@ fn measure(gateway: &dyn Gateway, arguments: &Arguments) -> Result<Results, Stri
     Traffic::wait_all_answered(&neighbours, u64::from(VISITS));
     let round = Duration::from_secs(arguments.seconds);
     let mut results = Results::new(gateway.name());
+    let flooded = Water { path: "/", rate: arguments.rate * TIMES, new: 10 };
+    let floods = [
+        (Phase::Quiet, None),
+        (Phase::Flooded, Some(flooded)),
+        (Phase::Slow, Some(Water { path: "/slow/200", ..flooded })),
+        (Phase::Connecting, Some(Water { rate: CONNECTIONS, new: 100, ..flooded })),
+    ];
     for _ in 0..arguments.rounds {
-        for (phase, path) in [(Phase::Quiet, None), (Phase::Flooded, Some("/")), (Phase::Slow, Some("/slow/200"))] {
-            let flood = path.map(|path| Flood::start(address, &ca, path, arguments.rate * TIMES, round)).transpose()?;
+        for (phase, water) in floods {
+            let flood = water.map(|water| Flood::start(address, &ca, water, round)).transpose()?;
             let began = Instant::now();
             std::thread::sleep(round);
             results.span(phase, began, Instant::now());

@@ -8,7 +8,7 @@ use std::{
 
 use harness::traffic::{Report, share_of};
 
-use crate::{BURST, CONCURRENT, TIMES, flood::Fate};
+use crate::{BURST, CONCURRENT, CONNECTIONS, TIMES, flood::Fate};
 
 /// What happens to the flooded company meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,8 @@ pub(crate) enum Phase {
     Flooded,
     /// Its worker takes 200 ms for each answer.
     Slow,
+    /// Each request comes on a connection of its own: what is refused, too, costs a handshake.
+    Connecting,
 }
 
 /// What became of one gateway's visitors.
@@ -32,13 +34,14 @@ pub(crate) struct Results {
 pub(crate) fn explain(rate: u32, rounds: u32, seconds: u64) {
     let (flood, burst) = (rate * TIMES, rate * BURST);
     println!(
-        "{rounds} rounds of {seconds} s each: quiet, flooded, flooded with a worker that takes 200 ms. The flood is \
-         {flood} requests a second;\nits company may have {rate} ({burst} at once), {CONCURRENT} at work. Neighbours \
-         have no limit. Latencies of neighbours, ms.\n"
+        "{rounds} rounds of {seconds} s each: quiet, flooded, flooded with a worker that takes 200 ms, flooded with \
+         {CONNECTIONS} connections a second. The flood is {flood} requests a second;\nits company may have {rate} ({burst} at once), {CONCURRENT} at work. Neighbours \
+         have no limit. Latencies of neighbours, ms;\ntheir p99 also by how they come: on a connection that is kept, by HTTP/2, \
+         on a new connection.\n"
     );
     println!(
-        "{:<44}{:>8}{:>6}{:>8}{:>8}{:>8}{:>10}  the flood: sent, 200, 429, other, no answer",
-        "", "sent", "lost", "p50", "p99", "p99.9", "p99 ratio"
+        "{:<44}{:>8}{:>6}{:>8}{:>8}{:>8}{:>10}{:>8}{:>8}{:>8}  the flood: sent, 200, 429, other, no answer",
+        "", "sent", "lost", "p50", "p99", "p99.9", "p99 ratio", "kept", "h2", "new"
     );
 }
 
@@ -72,6 +75,9 @@ impl Results {
             let ratio = p99.as_secs_f64() / quiet.as_secs_f64();
             print!("  {:<42}{:>8}", format!("{phase:?}, {:.0} s in all", took.as_secs_f64()), all.len());
             print!("{:>6}{:>8.2}{:>8.2}{:>8.2}{ratio:>10.2}", self.lost(*phase), ms(median), ms(p99), ms(p999));
+            for crowd in &self.neighbours {
+                print!("{:>8.2}", ms(share_of(crowd.latencies_within(spans), 0.99)));
+            }
             match self.floods.get(phase) {
                 Some(fate) => {
                     let refused = fate.statuses.get(&429).copied().unwrap_or_default();
