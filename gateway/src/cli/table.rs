@@ -52,15 +52,16 @@ pub(super) fn storage(storage: &Storage) -> String {
 /// What keeps tenants apart and does not hold. Where they are all one user, as on a laptop, that says it all, and calmly; where
 /// they are not, each is something to be mended.
 fn walls(text: &mut String, status: &Status, colour: bool) {
-    let open: Vec<&Wall> = status.gateway.walls.iter().filter(|wall| !wall.holds).collect();
+    let mut open: Vec<&Wall> = status.gateway.walls.iter().filter(|wall| !wall.holds).collect();
     if let Some(users) = open.iter().find(|wall| wall.name == "users") {
-        let names: Vec<&str> = open.iter().map(|wall| wall.name.as_str()).collect();
+        // What is wrong with one tenant's folder has nothing to do with users.
+        let names: Vec<&str> = open.iter().map(|wall| wall.name.as_str()).filter(|name| *name != "storage").collect();
         // Where it is a notice as well, it was said above.
         let why =
             if status.notices.contains(&users.note) { String::new() } else { format!(": {}", harmless(&users.note)) };
         let names = harmless(&names.join(", "));
         text.push_str(&format!("\nTenants are not kept apart by {names}{why}. See `landlord doctor`.\n"));
-        return;
+        open.retain(|wall| wall.name == "storage");
     }
     for wall in open {
         let line = format!("Tenants are not kept apart by {}: {}", harmless(&wall.name), harmless(&wall.note));

@@ -93,6 +93,7 @@ fn count(tenant: &TenantName, tenants: &OwnedFd) -> Counted {
         used: sum.bytes,
         entries: sum.entries,
         whole: sum.whole,
+        closed: sum.closed,
         took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         error,
     }

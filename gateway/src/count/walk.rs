@@ -24,6 +24,9 @@ use crate::sys::entry::{Entry, look};
 
 /// Entries between two looks at the clock.
 const GLANCE: u64 = 256;
+/// Bytes that whatever has an inode counts at the least. Empty files and links take up no block; but a disk has so many inodes
+/// and no more, and each of them is time that a count takes.
+const LEAST: u64 = 4096;
 
 /// How far a count may go.
 #[derive(Clone, Copy, Debug)]
@@ -47,18 +50,25 @@ impl Default for Bounds {
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sum {
-    /// Allocated bytes; a file with several names counts once.
+    /// Allocated bytes, of each file and folder [`LEAST`] at the least; a file with several names counts once.
     pub(super) bytes: u64,
     /// Names.
     pub(super) entries: u64,
     /// Nothing was left out.
     pub(super) whole: bool,
+    /// Something was left out because it is closed to us.
+    pub(super) closed: bool,
 }
 
 impl Sum {
     /// Of a folder that is not there.
     pub(super) const fn nothing() -> Self {
-        Self { bytes: 0, entries: 0, whole: true }
+        Self { bytes: 0, entries: 0, whole: true, closed: false }
+    }
+
+    fn leave_out(&mut self, why: io::ErrorKind) {
+        self.whole = false;
+        self.closed |= why == io::ErrorKind::PermissionDenied;
     }
 }
 
@@ -117,11 +127,11 @@ impl Walk<'_> {
                 return Ok(());
             }
             // What has moved or been closed meanwhile is left out: what is true of it, the next count finds.
-            if self.reopen().is_err() {
-                self.sum.whole = false;
+            if let Err(error) = self.reopen() {
+                self.sum.leave_out(error.kind());
                 self.up();
-            } else if self.down(name).is_err() {
-                self.sum.whole = false;
+            } else if let Err(error) = self.down(name) {
+                self.sum.leave_out(error.kind());
             }
         }
         Ok(())
@@ -188,8 +198,8 @@ impl Walk<'_> {
                 Ok(stat) => stat,
                 // Removed since it was listed.
                 Err(Errno::ENOENT) => continue,
-                Err(_) => {
-                    self.sum.whole = false;
+                Err(error) => {
+                    self.sum.leave_out(io::Error::from(error).kind());
                     continue;
                 }
             };
@@ -250,7 +260,7 @@ fn enter(above: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
 fn add(sum: &mut Sum, linked: &mut HashSet<(u64, u64)>, bounds: &Bounds, stat: &FileStat) {
     sum.entries += 1;
     // stat(2): of 512 bytes, whatever the file system's own blocks have.
-    let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512).max(LEAST);
     let links = stat.st_nlink;
     let bytes = if is_folder(stat) || links < 2 {
         bytes

@@ -16,12 +16,14 @@ pub struct CountOrder {
 pub struct Counted {
     /// Whose.
     pub tenant: TenantName,
-    /// Bytes that its files and folders take up on the disk.
+    /// Bytes that its files and folders take up on the disk, each a block at the least.
     pub used: u64,
     /// How many files and folders these are.
     pub entries: u64,
     /// All of it was seen; else it is this much at least.
     pub whole: bool,
+    /// Some of it was not, because it is closed to whoever counts.
+    pub closed: bool,
     /// How long it took, microseconds.
     pub took_us: u64,
     /// Why nothing is known of it.

@@ -1,6 +1,7 @@
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
-    os::unix::fs::{MetadataExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -25,10 +26,12 @@ fn fill(path: &Path, bytes: i64) {
     fallocate(File::create(path).unwrap(), FallocateFlags::empty(), 0, bytes).unwrap();
 }
 
-/// What du(1) says, which follows nothing and counts links once either.
-fn du(folder: &Path) -> u64 {
-    let told = std::process::Command::new("du").arg("-sx").arg("--block-size=1").arg(folder).output().unwrap();
-    String::from_utf8(told.stdout).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+/// What find(1) says, which follows nothing: of each inode its blocks of 512 bytes, or as much as counts at the least.
+fn found(folder: &Path) -> u64 {
+    let told = std::process::Command::new("find").arg(folder).args(["-xdev", "-printf", "%i %b\n"]).output().unwrap();
+    let text = String::from_utf8(told.stdout).unwrap();
+    let inodes: BTreeMap<&str, &str> = text.lines().map(|line| line.split_once(' ').unwrap()).collect();
+    inodes.values().map(|blocks| (blocks.parse::<u64>().unwrap() * 512).max(LEAST)).sum()
 }
 
 #[test]
@@ -46,14 +49,22 @@ fn every_block_counts_once_and_nothing_outside() {
     symlink("..", acme.join("files/up")).unwrap();
     symlink(temp.path().join("outside"), acme.join("aside")).unwrap();
     nix::unistd::mkfifo(&acme.join("fifo"), Mode::S_IRWXU).unwrap();
-    // A hole takes up nothing.
+    // A hole takes up no more than an empty file.
     File::create(acme.join("hole")).unwrap().set_len(1 << 40).unwrap();
     let sum = count(temp.path(), &bounds());
-    assert_eq!((sum.bytes, sum.entries, sum.whole), (du(&acme), 3 + 2 + 500 + 3 + 2, true));
+    assert_eq!((sum.bytes, sum.entries, sum.whole), (found(&acme), 3 + 2 + 500 + 3 + 2, true));
+
+    // Nor is one empty for nothing, for a disk has only so many of them.
+    fs::create_dir(acme.join("crowd")).unwrap();
+    for nth in 0..1000 {
+        File::create(acme.join(format!("crowd/{nth}"))).unwrap();
+    }
+    let more = count(temp.path(), &bounds());
+    assert!(more.bytes >= sum.bytes + 1000 * LEAST, "{more:?} after {sum:?}");
 
     // Of links that cannot be remembered, each counts as its part.
     let sum = count(temp.path(), &Bounds { links: 0, ..bounds() });
-    assert!(sum.bytes.abs_diff(du(&acme)) <= 501, "{sum:?}");
+    assert!(sum.bytes.abs_diff(found(&acme)) <= 501, "{sum:?}");
 
     assert_eq!(
         super::sum(File::open(temp.path()).unwrap().as_fd(), "beta", &bounds()).unwrap_err().kind(),
@@ -61,6 +72,23 @@ fn every_block_counts_once_and_nothing_outside() {
     );
     symlink("/", temp.path().join("beta")).unwrap();
     super::sum(File::open(temp.path()).unwrap().as_fd(), "beta", &bounds()).unwrap_err();
+}
+
+#[test]
+fn what_is_closed_to_the_counter_is_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let acme = temp.path().join("acme");
+    for (folder, mode) in [("nothing", 0), ("names only", 0o400), ("no names", 0o300)] {
+        fs::create_dir_all(acme.join(folder)).unwrap();
+        fill(&acme.join(folder).join("file"), 1 << 20);
+        fs::set_permissions(acme.join(folder), fs::Permissions::from_mode(mode)).unwrap();
+        // As root, the counter has a capability for just this.
+        let sum = count(temp.path(), &bounds());
+        let root = nix::unistd::geteuid().is_root();
+        assert_eq!((sum.whole, sum.closed, sum.bytes > 1 << 20), (root, !root, root), "{folder}: {sum:?}");
+        fs::set_permissions(acme.join(folder), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::remove_dir_all(acme.join(folder)).unwrap();
+    }
 }
 
 /// A chain of folders, each with a file and a side folder with another one.

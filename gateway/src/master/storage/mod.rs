@@ -27,6 +27,9 @@ pub(super) use file::path;
 /// A counter that is silent for so long hangs: on a file system that is away, say.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// Why not all of a tenant's folder is counted: as root, its counter may look everywhere.
+const CLOSED: &str = "some of its folders are closed to landlord, and what is in them does not count";
+
 /// What it means that a tenant's file cannot be written.
 const UNTOLD: &str = "the tenant is not told how full its storage is";
 
@@ -45,7 +48,7 @@ pub(super) struct Storage {
     unprepared: BTreeSet<TenantName>,
     /// Those whose file does not say what is known.
     unsaid: BTreeSet<TenantName>,
-    /// Those whose folder cannot be looked into, and why.
+    /// Those whose folder cannot be looked into, or not everywhere, and why.
     unseen: BTreeMap<TenantName, String>,
     room: Room,
     /// New tenants that wait until there is room.
@@ -86,7 +89,7 @@ impl Storage {
                  worker is told"
                     .to_owned()
             },
-            |(name, error)| format!("the folder of {name} cannot be counted: {error}"),
+            |(name, error)| format!("not all of the folder of {name} is counted: {error}"),
         );
         Wall { name: "storage".into(), holds: unseen.is_none(), note }
     }
@@ -159,18 +162,23 @@ impl House {
         let now = self.now();
         let Some(counter) = self.storage.counter.as_mut().filter(|counter| counter.number == number) else { return };
         counter.heard = now;
-        let Some(Counted { tenant, used, entries, whole, took_us, error }) = counted else {
+        let Some(Counted { tenant, used, entries, whole, closed, took_us, error }) = counted else {
             let hung = counter.hung;
             self.storage.counter = None;
             return self.tell_quota(Event::Ended { hung });
         };
-        if let Some(error) = error {
-            if self.storage.unseen.insert(tenant.clone(), error.clone()).as_ref() != Some(&error) {
-                tracing::warn!(%tenant, event = "uncounted", error, "disk");
+        let is_unknown = error.is_some();
+        match error.or_else(|| closed.then(|| CLOSED.to_owned())) {
+            Some(error) => {
+                if self.storage.unseen.insert(tenant.clone(), error.clone()).as_ref() != Some(&error) {
+                    tracing::warn!(%tenant, event = "uncounted", error, "disk");
+                }
             }
+            None => drop(self.storage.unseen.remove(&tenant)),
+        }
+        if is_unknown {
             return;
         }
-        self.storage.unseen.remove(&tenant);
         tracing::debug!(%tenant, used, entries, whole, took_us, event = "counted", "disk");
         self.tell_quota(Event::Counted { tenant, used, whole, took: Duration::from_micros(took_us) });
     }
