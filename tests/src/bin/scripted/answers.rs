@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use crate::{
     bad,
     conversation::{Body, Conversation, Request},
+    files,
     seen::Seen,
 };
 
 /// Pieces in which streamed bodies are written.
-const PIECE: usize = 64 * 1024;
+pub(crate) const PIECE: usize = 64 * 1024;
 
 /// Answers request after request until the peer goes.
 pub(crate) fn serve(conversation: &mut Conversation, seen: &Seen) -> io::Result<()> {
@@ -47,6 +48,9 @@ fn answer(conversation: &mut Conversation, request: &Request, seen: &Seen, count
         "/ws" => return websocket(conversation, request),
         "/half" => return half(conversation, body),
         _ => {}
+    }
+    if let Some(name) = request.after("/files/") {
+        return files::file(conversation, request, body, name, seen);
     }
     if request.field("expect").is_some() {
         conversation.send(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -77,6 +81,9 @@ fn answer(conversation: &mut Conversation, request: &Request, seen: &Seen, count
     }
     if let Some(code) = request.after("/status/") {
         return status(conversation, request, code.parse().unwrap_or(200));
+    }
+    if let Some(state) = request.after("/storage/") {
+        return files::storage(conversation, state);
     }
     if let Some(id) = request.after("/id/") {
         return text(conversation, 200, id);
@@ -289,11 +296,11 @@ fn status(conversation: &mut Conversation, request: &Request, code: u16) -> io::
     text(conversation, code, "status")
 }
 
-fn text(conversation: &mut Conversation, status: u16, body: &str) -> io::Result<bool> {
+pub(crate) fn text(conversation: &mut Conversation, status: u16, body: &str) -> io::Result<bool> {
     whole(conversation, status, "text/plain", body)
 }
 
-fn document(conversation: &mut Conversation, value: &Value) -> io::Result<bool> {
+pub(crate) fn document(conversation: &mut Conversation, value: &Value) -> io::Result<bool> {
     whole(conversation, 200, "application/json", &value.to_string())
 }
 

@@ -14,6 +14,7 @@
 mod answers;
 mod bad;
 mod conversation;
+mod files;
 mod seen;
 
 use std::{

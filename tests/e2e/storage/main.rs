@@ -1,5 +1,7 @@
 //! Disk space: a disk that is full stops nobody who is served; a tenant that fills its own is told, and nobody else notices.
 
+mod uploads;
+
 use std::{
     fs::{self, File},
     os::{
