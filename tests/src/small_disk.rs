@@ -46,10 +46,11 @@ impl SmallDisk {
             .join(self.place.strip_prefix("/").unwrap_or(&self.place))
     }
 
-    /// A command that sees it where it is.
+    /// A command that sees it where it is, and may not change the rules of the machine's network.
     pub fn entering(&self, program: &Path) -> Vec<String> {
         let holder = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
-        vec!["nsenter".into(), holder, "--".into(), program.display().to_string()]
+        let words = ["nsenter", &holder, "--", "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--"];
+        words.into_iter().map(str::to_owned).chain([program.display().to_string()]).collect()
     }
 
     /// Bytes that can still be written.

@@ -1,18 +1,19 @@
 //! A tenant's worker that tries whatever it should not be able to do, one thing a request.
 //!
 //! `GET /attacks` lists them: name, and the walls of which each alone stops it. `GET /attack/NAME?KEY=VALUE…` tries one and tells
-//! how it was refused, or `SUCCEEDED`. Nothing is tried that would hurt the machine if it did succeed: signals are SIGCONT, and
+//! how it was refused, or `SUCCEEDED`; `/tidy` gives back what was kept. Nothing is tried that would hurt the machine if it did succeed: signals are SIGCONT, and
 //! whatever is used up is bounded here as well.
 
 mod calls;
 mod files;
+mod filler;
 mod hunger;
 mod neighbours;
 mod network;
 
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
 };
 
@@ -57,17 +58,32 @@ fn main() -> io::Result<()> {
 }
 
 fn attacks() -> Vec<Attack> {
-    [files::attacks(), neighbours::attacks(), network::attacks(), calls::attacks(), hunger::attacks()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        files::attacks(),
+        neighbours::attacks(),
+        network::attacks(),
+        calls::attacks(),
+        hunger::attacks(),
+        filler::attacks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// One request, one answer, and the end.
 fn serve(mut stream: TcpStream) -> io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut lines = reader.by_ref().lines();
     let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let mut length = 0;
+    while let Some(line) = lines.next().transpose()?.filter(|line| !line.is_empty()) {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+    }
+    // What is not read would reset the connection, and the answer with it.
+    io::copy(&mut reader.take(length), &mut io::sink())?;
     let target = first.split(' ').nth(1).unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let victims = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -80,6 +96,10 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
             },
             None => "no such attack".to_owned(),
         },
+        None if path == "/tidy" => {
+            filler::tidy()?;
+            "ok".to_owned()
+        }
         None if path == "/attacks" => {
             let all: Vec<_> = attacks().iter().map(|attack| json!([attack.name, attack.walls])).collect();
             json!(all).to_string()

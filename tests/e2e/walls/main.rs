@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout, reason = "the table is shown with --nocapture, and when it fails")]
 
+mod disk;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -13,6 +15,7 @@ use std::{
             net::{SocketAddr, UnixListener},
         },
     },
+    time::Instant,
 };
 
 use harness::{Landlord, Setup, binaries, eventually, network, process};
@@ -21,12 +24,16 @@ use serde_json::Value;
 /// What each is allowed to have, so that a hog and a bomb have something to run against.
 const LIMITS: &str = "app = \"hostile\"\n[limits]\nmemory = \"256M\"\nprocesses = 128\n";
 
-fn house() -> Landlord {
+/// Has the hostile app, within all walls.
+fn hostile(setup: Setup) -> Setup {
     let program = binaries::program("hostile-tenant");
     let app = format!("[apps.hostile]\ncommand = [{program:?}]\nlisten = \"port\"\nhealth = \"/healthz\"\n");
+    setup.sandbox("").tables(&app)
+}
+
+fn house() -> Landlord {
     let setup = if nix::unistd::geteuid().is_root() { Setup::new().network_rights() } else { Setup::new() };
-    let setup = setup.default_users().sandbox("").tables(&app);
-    let mut landlord = setup.tenant("acme", LIMITS).tenant("beta", "").prepare();
+    let mut landlord = hostile(setup.default_users()).tenant("acme", LIMITS).tenant("beta", "").prepare();
     fs::set_permissions(landlord.dir(), fs::Permissions::from_mode(0o755)).expect("our own folder");
     landlord.start_again();
     landlord
@@ -85,10 +92,15 @@ async fn a_hostile_tenant_fails_at_each_and_its_neighbour_answers_meanwhile() {
     let (mut table, mut broken) = (String::new(), Vec::new());
     for (attack, walls) in &list {
         let target = format!("/attack/{attack}?{victims}");
+        let (began, kept) = (Instant::now(), log_of(&landlord, "acme"));
         let (answer, meanwhile) = tokio::join!(acme.get(&target), beta.get("/healthz"));
         assert_eq!(meanwhile.expect("the neighbour answers").status, 200, "during {attack}");
         assert_eq!(beta.get("/healthz").await.expect("the neighbour answers").status, 200, "after {attack}");
         let answer = answer.unwrap_or_else(|error| panic!("{attack}: {error}"));
+        // Of a flood, what comes in a second, and as much at once.
+        let most = 1_100_000 * (began.elapsed().as_secs() + 2);
+        let more = log_of(&landlord, "acme").saturating_sub(kept);
+        assert!(more <= most, "{attack}: {more} bytes of log, of at most {most}");
         let said = String::from_utf8_lossy(&answer.body).into_owned();
         table += &format!("{attack:28} {said}\n");
         let stopped = walls.is_empty() || walls.iter().any(|wall| holding.contains(wall));
@@ -116,13 +128,30 @@ async fn a_hostile_tenant_fails_at_each_and_its_neighbour_answers_meanwhile() {
         serde_json::from_str(&landlord.landlord(&["env", "beta", "list", "--json", "--reveal"]).expect(0).stdout)
             .expect("JSON");
     assert_eq!(left[0]["value"], "theirs");
+    landlord.landlord(&["env", "beta", "set", "BOAST=after the flood"]).expect(0);
+    eventually("what the neighbour has to say is kept", || {
+        landlord.logs().contains("out: after the flood").then_some(())
+    });
+}
+
+/// Bytes of a tenant's log.
+fn log_of(landlord: &Landlord, tenant: &str) -> u64 {
+    let files = fs::read_dir(landlord.state().join("logs")).expect("logs").map(|file| file.expect("an entry"));
+    let own = files.filter(|file| file.file_name().to_string_lossy().starts_with(&format!("{tenant}.log")));
+    own.map(|file| file.metadata().map_or(0, |file| file.len())).sum()
 }
 
 /// The same where landlord is nobody in particular: what then fails is what needs no other user and no rule of the firewall.
 #[test]
 fn without_root_all_but_what_needs_it_fails() {
+    as_nobody("a_hostile_tenant_fails_at_each_and_its_neighbour_answers_meanwhile");
+}
+
+/// Runs the test `name` once more, as nobody in particular, and holds it to success.
+#[track_caller]
+fn as_nobody(name: &str) {
     if !nix::unistd::geteuid().is_root() {
-        // The test above is this one.
+        // The test itself is this one.
         return;
     }
     let folder = tempfile::Builder::new().prefix("ll-").tempdir().expect("a temporary folder");
@@ -130,7 +159,7 @@ fn without_root_all_but_what_needs_it_fails() {
     let mut command = process::leashed(std::path::Path::new("setpriv"));
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     command.arg(std::env::current_exe().expect("this test"));
-    command.args(["--exact", "a_hostile_tenant_fails_at_each_and_its_neighbour_answers_meanwhile", "--nocapture"]);
+    command.args(["--exact", name, "--nocapture"]);
     let output = command.env("TMPDIR", folder.path()).current_dir("/").output().expect("setpriv is in util-linux");
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}");
