@@ -136,10 +136,11 @@ fn deep_folders(place: &Path, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// In a folder into which not even its owner can look.
+/// In a folder into which not even its owner can look, and which is so before there is anything to be seen.
 fn closed_folder(place: &Path, bytes: usize) -> io::Result<()> {
-    one_file(place, bytes)?;
-    fs::set_permissions(place, fs::Permissions::from_mode(0o000))
+    let mut file = File::create(place.join("big"))?;
+    fs::set_permissions(place, fs::Permissions::from_mode(0o000))?;
+    write(&mut file, bytes)
 }
 
 /// Files that come, go, grow and move for as long as somebody may be counting them; at any moment most of them are there.
