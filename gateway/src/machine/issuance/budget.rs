@@ -62,14 +62,21 @@ impl Ledger {
     }
 
     /// Drops what counts no more. A moment that is yet to come is one of a clock that was set: it is now.
+    ///
+    /// It goes over every name of the house, and nothing of it changes an answer: whoever asks looks at the time by itself.
     pub(super) fn prune(&mut self, now: Timestamp) {
-        keep(&mut self.renewals, MINUTE, now);
         for moments in self.sets.values_mut().chain(self.domains.values_mut()) {
             keep(moments, WEEK, now);
         }
         self.sets.retain(|_, moments| !moments.is_empty());
         self.domains.retain(|_, moments| !moments.is_empty());
         self.domain_waits.retain(|_, wait| wait.end(now).is_some());
+        self.prune_house(now);
+    }
+
+    /// The same for what the house has one of: little enough for every event.
+    pub(super) fn prune_house(&mut self, now: Timestamp) {
+        keep(&mut self.renewals, MINUTE, now);
         self.orders = self.orders.filter(|full| *full > now);
         for wait in [&mut self.limited, &mut self.stopped] {
             *wait = wait.filter(|wait| wait.end(now).is_some());

@@ -175,7 +175,7 @@ impl Issuance {
     }
 
     fn order(&mut self, now: Timestamp, out: &mut Vec<Action>) {
-        self.ledger.prune(now);
+        self.ledger.prune_house(now);
         let mut orders = Vec::new();
         while self.ready && self.under_way < AT_ONCE && self.house_hold(now).is_none() {
             // One goes first to see whether the authority is back.
@@ -196,6 +196,8 @@ impl Issuance {
             self.settle(id, now);
         }
         if !orders.is_empty() {
+            // It has grown.
+            self.ledger.prune(now);
             out.push(Action::KeepLedger);
             out.append(&mut orders);
         }

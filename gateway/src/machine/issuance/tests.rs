@@ -1,5 +1,6 @@
 //! Tables for what a rule says, and weeks of a virtual world around a model authority for what all of them make of a house.
-//! A seed that fails is printed; `LANDLORD_SEED=n cargo test -p landlord --lib machine::issuance` runs it alone.
+//! A seed that fails is printed; `LANDLORD_SEED=n cargo test -p landlord --lib machine::issuance` runs it alone, and
+//! `LANDLORD_SEEDS=n` more of them.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 

@@ -268,7 +268,7 @@ async fn worker(word: &'static str) -> (BackendAddress, tokio::sync::mpsc::Unbou
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(Duration::from_secs(20), test).await.expect("in time");
+        tokio::time::timeout(Duration::from_secs(120), test).await.expect("in time");
     });
 }
 

@@ -16,10 +16,11 @@ use crate::{
 const LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
 const YEARS: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 
-/// Runs the seeds, or the one that the environment names, and prints the one that fails.
-fn seeds(count: u64, test: impl Fn(u64) + panic::RefUnwindSafe) {
-    let alone = env::var("LANDLORD_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seeds = alone.map_or(0..count, |seed: u64| seed..seed + 1);
+/// Runs so many seeds, or as many more as the environment wants, or the one that it names; prints the one that fails.
+fn seeds(least: u64, test: impl Fn(u64) + panic::RefUnwindSafe) {
+    let told = |name| env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
+    let count = told("LANDLORD_SEEDS").map_or(least, |count| count.max(least));
+    let seeds = told("LANDLORD_SEED").map_or(0..count, |seed| seed..seed + 1);
     for seed in seeds {
         if let Err(panic) = panic::catch_unwind(|| test(seed)) {
             eprintln!("LANDLORD_SEED={seed}");
@@ -39,7 +40,7 @@ fn house(count: usize) -> impl Iterator<Item = Subject> {
 
 #[test]
 fn a_thousand_domains_at_first_boot_take_what_the_limits_take() {
-    seeds(2, |seed| {
+    seeds(1, |seed| {
         let mut world = World::new(seed, Authority::new(LIFE, true), house(1000));
         world.run(MINUTE * 10);
         assert!(world.certificates.contains_key(&zone()), "the zone goes first");
@@ -63,7 +64,7 @@ fn three_hundred_subdomains_of_one_domain_take_weeks_and_break_no_limit() {
 #[test]
 fn nothing_expires_in_a_year_of_renewals() {
     for informs in [false, true] {
-        seeds(3, |seed| {
+        seeds(1, |seed| {
             let mut world = World::new(seed, Authority::new(LIFE, informs), house(60));
             world.run(DAY * 365);
             world.assert_whole();
@@ -77,7 +78,7 @@ fn nothing_expires_in_a_year_of_renewals() {
 #[test]
 fn short_lives_are_renewed_in_the_middle_third() {
     for (life, informs) in [(160 * 3600, true), (160 * 3600, false), (600, false), (600, true)] {
-        seeds(3, |seed| {
+        seeds(2, |seed| {
             let life = SignedDuration::from_secs(life);
             let mut world = World::new(seed, Authority::new(life, informs), house(5));
             world.run(life * 40);
@@ -91,7 +92,7 @@ fn short_lives_are_renewed_in_the_middle_third() {
 
 #[test]
 fn a_week_of_an_authority_that_is_down_costs_a_probe_every_ten_minutes() {
-    seeds(3, |seed| {
+    seeds(1, |seed| {
         let mut world = World::new(seed, Authority::new(LIFE, true), house(60));
         world.run(DAY * 58);
         world.authority.down = true;
@@ -130,7 +131,7 @@ fn one_name_that_the_authority_chokes_on_does_not_stop_the_others() {
 
 #[test]
 fn a_week_of_broken_dns_asks_the_authority_nothing_and_ends_by_itself() {
-    seeds(2, |seed| {
+    seeds(1, |seed| {
         let mut world = World::new(seed, Authority::new(LIFE, true), domains(150));
         world.missing = domains(150).collect();
         world.run(WEEK);
@@ -144,7 +145,7 @@ fn a_week_of_broken_dns_asks_the_authority_nothing_and_ends_by_itself() {
 
 #[test]
 fn validations_that_fail_for_a_week_stay_within_the_limits() {
-    seeds(3, |seed| {
+    seeds(1, |seed| {
         let mut world = World::new(seed, Authority::new(LIFE, true), house(50));
         world.authority.unseen = house(50).collect();
         world.run(WEEK);
@@ -186,7 +187,7 @@ fn a_crash_loop_stays_within_the_limits() {
 #[test]
 fn a_clock_that_is_set_by_years_breaks_no_limit() {
     for years in [YEARS, -YEARS] {
-        seeds(3, |seed| {
+        seeds(2, |seed| {
             let mut world = World::new(seed, Authority::new(LIFE, seed % 2 == 0), house(400));
             world.strict = false;
             world.run(HOUR);

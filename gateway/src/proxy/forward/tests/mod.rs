@@ -147,7 +147,7 @@ pub(super) async fn text(response: Response<ResponseBody>) -> String {
 pub(super) fn core(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(Duration::from_secs(20), test).await.expect("in time");
+        tokio::time::timeout(Duration::from_secs(120), test).await.expect("in time");
     });
 }
 
