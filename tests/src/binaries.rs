@@ -37,3 +37,27 @@ pub fn workspace() -> &'static Path {
 pub fn target() -> PathBuf {
     profile_dir().parent().expect("a profile's folder lies in target").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a file of this one's folder and those below has a test in it.
+    fn tested(path: &Path) -> bool {
+        match std::fs::read_dir(path) {
+            Ok(entries) => entries.flatten().any(|entry| tested(&entry.path())),
+            Err(_) => {
+                let text = std::fs::read_to_string(path).expect("source");
+                ["#[test]", "::test"].iter().any(|mark| text.contains(mark))
+            }
+        }
+    }
+
+    #[test]
+    fn programs_that_are_not_built_for_tests_have_none() {
+        for path in ["gateway/src/main.rs", "tests/src/bin"] {
+            assert!(!tested(&workspace().join(path)), "{path}: nobody runs it, test = false is in Cargo.toml");
+        }
+        assert!(tested(&workspace().join("tests/src/binaries.rs")), "and this one is seen");
+    }
+}

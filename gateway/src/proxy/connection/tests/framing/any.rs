@@ -35,8 +35,14 @@ fn near_request() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// One is soon done: more than usual, or as many as `PROPTEST_CASES` says.
+fn many() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.max(2000), ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(many())]
 
     #[test]
     fn cutting_changes_nothing(input in near_request(), pieces in prop::collection::vec(1usize..20, 1..8)) {
