@@ -211,7 +211,9 @@ fn crash_in_an_order(at: Kind, crash: impl FnOnce(&mut Landlord)) {
     eventually("both orders stand still", || both(at).then_some(()));
     crash(&mut landlord);
     authority.front().mend();
-    landlord.wait_certificates(2 * harness::PATIENCE, "both certificates", |all| {
+    // What stood still may still reach the authority, which then looks for a challenge that is not there yet: the next try comes
+    // after a minute, or a little more.
+    landlord.wait_certificates(4 * harness::PATIENCE, "both certificates", |all| {
         all.len() == 2 && all.iter().all(|one| one.state == "valid")
     });
     // The one that was there before, and at most one more.
