@@ -4,6 +4,9 @@
 //!
 //! Its root is that of Debian 13, unpacked into its memory, with a layer of the test's own; its kernel is Debian's for clouds.
 //! `scripts/test` makes both. There is no network but loopback, and nothing is left when it is off.
+//!
+//! Where time is measured in it, its clock can be made to count its instructions ([`Vm::paced`]): what else computes on this
+//! machine is then in no figure, because it does not exist in there.
 
 use std::{
     fs::{self, File},
@@ -11,7 +14,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -21,10 +24,15 @@ use crate::{Output, binaries, process};
 
 /// From power on to power off, on a machine that computes eight other things.
 const LONGEST: Duration = Duration::from_secs(240);
-/// Its first unit, in the place of all that a machine usually starts.
+/// Its first unit, in the place of all that a machine usually starts. What it starts follows.
 const UNIT: &str = "[Unit]\nDefaultDependencies=no\n\
-    [Service]\nType=oneshot\nExecStart=/usr/bin/python3 -u /inside.py\nExecStopPost=/usr/bin/systemctl poweroff -ff\n\
+    [Service]\nType=oneshot\nExecStopPost=/usr/bin/systemctl poweroff -ff\n\
     StandardOutput=tty\nStandardError=tty\nTTYPath=/dev/ttyS0\n";
+/// Two processors, as fast as this machine's.
+const FAST: [&str; 6] = ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"];
+/// One, of which each instruction takes 2 ns (`shift=1`); where it has nothing to do, the next moment at which it has comes at once
+/// (`sleep=off`).
+const PACED: [&str; 8] = ["-accel", "tcg", "-cpu", "max", "-smp", "1", "-icount", "shift=1,sleep=off"];
 /// Neither devices nor journals: each costs a second, and nothing here needs them.
 const UNNEEDED: [&str; 28] = [
     "dev-hugepages.mount",
@@ -76,19 +84,35 @@ const GENERATORS: [&str; 11] = [
 #[derive(Debug)]
 pub struct Vm {
     layer: TempDir,
+    processors: &'static [&'static str],
+    longest: Duration,
 }
 
 impl Vm {
     /// A machine that runs this Python program and is switched off after it.
     pub fn new(inside: &str) -> Self {
+        Self::running("ExecStart=/usr/bin/python3 -u /inside.py\n").file("/inside.py", inside)
+    }
+
+    /// A machine that runs what these lines of a `[Service]` say, and is switched off after it.
+    pub fn running(service: &str) -> Self {
         let layer = tempfile::Builder::new().prefix("vm-").tempdir_in(layers::scratch()).expect("a folder");
-        let vm = Self { layer }.file("/inside.py", inside).file("/etc/systemd/system/inside.service", UNIT);
+        let vm = Self { layer, processors: &FAST, longest: LONGEST };
+        let vm = vm.file("/etc/systemd/system/inside.service", UNIT.to_owned() + service);
         let units = UNNEEDED.map(|unit| format!("/etc/systemd/system/{unit}"));
         let generators = GENERATORS.map(|name| format!("/etc/systemd/system-generators/systemd-{name}-generator"));
         for path in units.iter().chain(&generators) {
             symlink("/dev/null", layers::below(vm.layer.path(), path)).expect("a unit is masked");
         }
         vm
+    }
+
+    /// One processor, whose time is the count of its instructions: 2 ns each, however long they take to emulate. What is
+    /// measured in there is of that machine alone. It need not be off before `longest` of this machine's time has passed.
+    #[must_use]
+    pub fn paced(mut self, longest: Duration) -> Self {
+        (self.processors, self.longest) = (&PACED, longest);
+        self
     }
 
     /// A file in it, with every folder on the way.
@@ -114,6 +138,15 @@ impl Vm {
     /// When something is missing, or it is not off in time.
     #[track_caller]
     pub fn run(self) -> String {
+        self.run_heard(|_| {})
+    }
+
+    /// The same, with each line as it is said.
+    ///
+    /// # Panics
+    /// As [`Vm::run`].
+    #[track_caller]
+    pub fn run_heard(self, mut hear: impl FnMut(&str)) -> String {
         let made = binaries::target().join("vm");
         let (kernel, base) = (made.join("vmlinuz"), made.join("base.cpio"));
         for part in [&kernel, &base] {
@@ -121,14 +154,22 @@ impl Vm {
         }
         let ram = self.ram(&base).expect("what the machine has in its memory is written");
         let mut command = process::leashed(Path::new("qemu-system-x86_64"));
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"]);
+        command.args(self.processors).args(["-m", "1024"]);
         command.args(["-nographic", "-no-reboot", "-nic", "none", "-kernel"]).arg(&kernel).arg("-initrd").arg(&ram);
         let words = "console=ttyS0 rdinit=/lib/systemd/systemd systemd.unit=inside.service systemd.show_status=0 quiet panic=-1 mitigations=off";
         command.args(["-append", words]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = process::spawn(command).expect("setpriv is in util-linux");
         let console = Output::follow(child.stdout.take().expect("stdout is piped"));
         let errors = Output::follow(child.stderr.take().expect("stderr is piped"));
-        let ended = process::wait(&mut child, LONGEST);
+        let until = Instant::now() + self.longest;
+        let mut heard = 0;
+        while let Some((place, line)) =
+            console.next_line(heard, until.saturating_duration_since(Instant::now()), |_| true)
+        {
+            hear(line.trim_end_matches('\r'));
+            heard = place + 1;
+        }
+        let ended = process::wait(&mut child, until.saturating_duration_since(Instant::now()));
         if ended.is_none() {
             let _ = child.kill();
             let _ = child.wait();
