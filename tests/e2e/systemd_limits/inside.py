@@ -208,6 +208,14 @@ def main():
     crash()
     fact("older again", [read(UNIT + "/cgroup.subtree_control"), limits("calm")["memory.max"], serving("calm") == pid, asked("calm")])
     fact("older place", [read("/proc/%s/cgroup" % main_pid()), read("/proc/%s/cgroup" % pid)])
+
+    # A unit that may not write to its groups, as in another slice: the one that it is started in is there all the same.
+    step("closed")
+    open("/run/systemd/system/landlord.service.d/older.conf", "w").write("[Service]\nReadWritePaths=\n")
+    run("systemctl", "daemon-reload")
+    fact("closed started", list(run("systemctl", "restart", "landlord")))
+    fact("closed up", until(lambda: asked("calm") == "HTTP/1.1 200 OK"))
+    fact("closed logged", logged("no control groups"))
     step("end")
 
 try:

@@ -123,6 +123,10 @@ fn hogs_and_bombs_end_in_their_own_group_and_the_neighbour_answers() {
     let place = facts.get("older place");
     assert_eq!(place[0], format!("{unit}/main"), "{}", facts.1);
     assert!(place[1].as_str().is_some_and(|path| path.starts_with(&format!("{unit}/t-calm/g"))), "{place}");
+
+    facts.is("closed started", json!([0, ""]));
+    facts.is("closed up", json!(true));
+    facts.contains("closed logged", "master: Read-only file system");
 }
 
 fn machine() -> Vm {

@@ -76,6 +76,8 @@ pub fn settle() -> Result<(Group, Controllers), GroupError> {
     let home = unit.child(if given { GIVEN } else { MADE });
     let closed = |error| GroupError::Closed(home.path().to_owned(), error);
     home.make().map_err(closed)?;
+    // One that was there already says nothing of what we may do.
+    home.entrance().map_err(closed)?;
     gather(&unit, &home).map_err(closed)?;
     if given {
         // Of a time before the service manager knew that one. It stays for as long as anybody lives in there.
