@@ -15,7 +15,9 @@ use crate::trouble;
 /// The service's control group.
 pub(crate) const UNIT: &str = "/sys/fs/cgroup/system.slice/landlord.service";
 /// Whose visitors are measured.
-pub(crate) const NEIGHBOURS: [&str; 2] = ["beta", "gamma"];
+pub(crate) const NEIGHBOURS: [&str; 3] = ["beta", "gamma", COMPUTES];
+/// The one whose pages take its worker some milliseconds of the processor.
+pub(crate) const COMPUTES: &str = "delta";
 const TENANTS: &str = "/etc/landlord/tenants.d";
 /// The unit may not make groups, and gets none to begin with: all that it starts is in its own.
 const UNDIVIDED: &str = "/run/systemd/system/landlord.service.d/undivided.conf";
@@ -39,7 +41,8 @@ pub(crate) fn ask(name: &str, path: &str) -> Result<String, String> {
 pub(crate) fn open(limited: bool) -> Result<(), String> {
     let failed = |error: std::io::Error| error.to_string();
     for neighbour in NEIGHBOURS {
-        fs::write(format!("{TENANTS}/{neighbour}.toml"), "").map_err(failed)?;
+        let app = if neighbour == COMPUTES { "trouble" } else { "scripted" };
+        fs::write(format!("{TENANTS}/{neighbour}.toml"), format!("app = {app:?}\n")).map_err(failed)?;
     }
     for trouble in &trouble::ALL {
         fs::write(format!("{TENANTS}/{}.toml", trouble.name), trouble.toml(limited)).map_err(failed)?;

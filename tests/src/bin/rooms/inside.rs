@@ -13,8 +13,9 @@ use nix::{
 };
 
 use crate::{
-    Arguments, SAID, company,
-    results::{Phase, Results},
+    Arguments, SAID,
+    company::{self, COMPUTES},
+    results::{Phase, Results, Visit},
     trouble,
 };
 
@@ -22,7 +23,8 @@ use crate::{
 pub(crate) const END: &str = "(Times are that machine's own: 2 ns an instruction, on one processor.)";
 /// What a trouble has left is not the next round's.
 const REST: Duration = Duration::from_secs(1);
-const KINDS: [Kind; 3] = [Kind::KeepAlive, Kind::Http2, Kind::NewConnection];
+/// Whatever waits behind a trouble is answered by then, or lost.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Says a line to the outside.
 pub(crate) fn say(line: &str) {
@@ -44,15 +46,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), String> {
 
 fn house(arguments: &Arguments, limited: bool) -> Result<(), String> {
     company::open(limited)?;
-    let crowds: Vec<_> = company::NEIGHBOURS.iter().flat_map(|name| KINDS.map(|kind| (*name, kind))).collect();
-    let apart = Duration::from_secs(1) / arguments.rate / u32::try_from(crowds.len()).unwrap_or(1);
-    let mut neighbours = Vec::new();
-    for (name, kind) in crowds {
-        neighbours.push(Traffic::start(company::site(name), Load::new(kind, arguments.rate).watchful()));
-        // They do not all come at the same moment.
-        std::thread::sleep(apart);
-    }
-    Traffic::wait_all_answered(&neighbours, u64::from(arguments.rate));
+    let crowds = crowds(arguments.rate);
+    answered(&crowds)?;
     let mut results = Results::new(limited);
     let span = Duration::from_secs(arguments.seconds);
     let chosen = |trouble: &&trouble::Trouble| arguments.only.as_ref().is_none_or(|only| only == trouble.name);
@@ -69,12 +64,49 @@ fn house(arguments: &Arguments, limited: bool) -> Result<(), String> {
             results.span(Phase::Beside(trouble.name), begun, Instant::now());
             results.counted(trouble.name, before, trouble.counts());
             end(Pid::from_raw(group))?;
-            std::thread::sleep(REST);
+            answered(&crowds)?;
         }
     }
-    results.neighbours = neighbours.into_iter().map(Traffic::stop).collect();
+    results.neighbours = crowds.into_iter().map(|(visit, crowd)| (visit, crowd.stop())).collect();
     results.show();
     company::close()
+}
+
+/// Each has another rate, so that they meet each other, and what the kernel does at intervals, at every moment of it.
+fn crowds(rate: u32) -> Vec<(Visit, Traffic)> {
+    let visits = |name| {
+        let [kept, h2, new, heavy] =
+            [Kind::KeepAlive, Kind::Http2, Kind::NewConnection, Kind::KeepAlive].map(|kind| Load::new(kind, rate));
+        let heavy = Load { path: "/compute".into(), rate: rate / 3, ..heavy };
+        let of = |visit, load: Load| (name, visit, load);
+        match name {
+            COMPUTES => vec![of(Visit::Heavy, heavy)],
+            _ => vec![of(Visit::Kept, kept), of(Visit::Kept, h2), of(Visit::New, new)],
+        }
+    };
+    let all = company::NEIGHBOURS.into_iter().flat_map(visits).zip(1..);
+    let start = |((name, visit, load), more): ((&str, Visit, Load), u32)| {
+        let load = Load { rate: load.rate + more, ..load }.watchful();
+        (visit, Traffic::start(company::site(name), load))
+    };
+    all.map(start).collect()
+}
+
+/// Waits until nobody waits for an answer any more (but for one who has just asked), and a second longer.
+fn answered(crowds: &[(Visit, Traffic)]) -> Result<(), String> {
+    let waiting = |crowd: &Traffic| {
+        let report = crowd.so_far();
+        report.sent - report.ok - report.losses.values().sum::<u64>()
+    };
+    let begun = Instant::now();
+    while crowds.iter().any(|(_, crowd)| waiting(crowd) > 1) {
+        if begun.elapsed() > LONGEST {
+            return Err(format!("visitors wait for longer than {LONGEST:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(REST);
+    Ok(())
 }
 
 /// All of them at once, however fast they fork; there they are until somebody has waited for each.

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut found = Arguments { rate: 10, rounds: 3, seconds: 10, only: None };
+    let mut found = Arguments { rate: 10, rounds: 3, seconds: 5, only: None };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} wants a value"));
         match word.as_str() {
@@ -72,7 +72,11 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
             }
         }
     }
-    Ok(found)
+    let names = trouble::ALL.map(|trouble| trouble.name);
+    match &found.only {
+        Some(only) if !names.contains(&only.as_str()) => Err(format!("--only {only}? there are {}", names.join(", "))),
+        _ => Ok(found),
+    }
 }
 
 /// Boots a machine that measures, and says what it says.

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     time::{Duration, Instant},
 };
 
-use harness::traffic::{Kind, Report, share_of};
+use harness::traffic::{Report, share_of};
 
 use crate::{
     Arguments,
-    company::NEIGHBOURS,
     inside::say,
     trouble::{self, Counts},
 };
@@ -22,27 +22,43 @@ pub(crate) enum Phase {
     Beside(&'static str),
 }
 
+/// How visitors come, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visit {
+    /// For a page that costs nothing, over a connection that is there.
+    Kept,
+    /// For the same, over a new connection.
+    New,
+    /// For a page that is computed.
+    Heavy,
+}
+
 /// What became of the visitors of one house.
 pub(crate) struct Results {
     limited: bool,
     spans: BTreeMap<Phase, Vec<(Instant, Instant)>>,
     counts: BTreeMap<&'static str, Counts>,
-    pub(crate) neighbours: Vec<Report>,
+    pub(crate) neighbours: Vec<(Visit, Report)>,
 }
 
 impl Results {
     /// Says what the columns are.
     pub(crate) fn explain(arguments: &Arguments) {
         let Arguments { rate, rounds, seconds, .. } = arguments;
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         say(&format!(
-            "{rounds} rounds of {seconds} s each, quiet before each trouble. Visitors of {} neighbours, open loop, each {rate} \
-             requests a second",
-            NEIGHBOURS.len()
+            "{rounds} rounds of {seconds} s each, quiet before each trouble. Open loop: each neighbour's visitors come over kept \
+             HTTP/1.1"
         ));
-        say("over kept HTTP/1.1 connections, over HTTP/2 and with a new connection each time. Latencies in ms.");
+        say(&format!(
+            "connections, over HTTP/2 and anew, {rate} times a second and some more each; one neighbour has pages that are \
+             computed."
+        ));
+        say(&format!("Latencies in ms, p99 to that of quiet rounds. Linux {}", kernel.trim()));
         say("");
-        let columns = |name| format!("{:>7}{:>8}{:>8}{:>7}", format!("{name} p50"), "p99", "p99.9", "ratio");
-        say(&format!("{:<24}{:>6}{:>6}  {}   {}", "", "sent", "lost", columns("kept"), columns("new")));
+        let columns =
+            ["kept", "new", "computed"].map(|name| format!("{name:>9}{:>8}{:>8}{:>6}", "p99", "p99.9", "ratio"));
+        say(&format!("{:<22}{:>6}{:>5}{}", "", "sent", "lost", columns.concat()));
     }
 
     pub(crate) fn new(limited: bool) -> Self {
@@ -61,7 +77,11 @@ impl Results {
     }
 
     pub(crate) fn show(&self) {
-        say(if self.limited { "as a service: a group for each" } else { "without groups and limits" });
+        say(if self.limited {
+            "as a service: a group for each"
+        } else {
+            "without groups and limits (the bomb keeps itself to 500 processes)"
+        });
         self.row(Phase::Quiet, "quiet", "");
         for trouble in &trouble::ALL {
             let phase = Phase::Beside(trouble.name);
@@ -77,32 +97,32 @@ impl Results {
             }
             self.row(phase, trouble.what, &fate.join(", "));
         }
-        for report in self.neighbours.iter().filter(|report| report.lost() > 0) {
+        for (_, report) in self.neighbours.iter().filter(|(_, report)| report.lost() > 0) {
             say(&format!("  {report}"));
         }
     }
 
     fn row(&self, phase: Phase, what: &str, fate: &str) {
-        let sent = self.latencies(phase, true).len() + self.latencies(phase, false).len();
-        let [kept, new] = [false, true].map(|new| {
-            let all = self.latencies(phase, new);
+        let mut sent = 0;
+        let columns = [Visit::Kept, Visit::New, Visit::Heavy].map(|visit| {
+            let all = self.latencies(phase, visit);
+            sent += all.len();
             let [median, p99, p999] = [0.5, 0.99, 0.999].map(|share| share_of(all.clone(), share).as_secs_f64() * 1e3);
-            let ratio = p99 / (share_of(self.latencies(Phase::Quiet, new), 0.99).as_secs_f64() * 1e3);
-            format!("{median:>8.2}{p99:>8.2}{p999:>8.2}{ratio:>7.2}")
+            let ratio = p99 / (share_of(self.latencies(Phase::Quiet, visit), 0.99).as_secs_f64() * 1e3);
+            format!("{median:>9.2}{p99:>8.2}{p999:>8.2}{ratio:>6.2}")
         });
-        say(&format!("  {what:<22}{sent:>6}{:>6}  {kept}   {new}  {fate}", self.lost(phase)));
+        say(&format!("  {what:<20}{sent:>6}{:>5}{}  {fate}", self.lost(phase), columns.concat()));
     }
 
-    /// Of visitors who come anew each time, or of the others.
-    fn latencies(&self, phase: Phase, new: bool) -> Vec<Duration> {
+    fn latencies(&self, phase: Phase, visit: Visit) -> Vec<Duration> {
         let spans = self.spans.get(&phase).map_or(&[][..], Vec::as_slice);
-        let of = self.neighbours.iter().filter(|report| (report.kind == Kind::NewConnection) == new);
-        of.flat_map(|report| report.latencies_within(spans)).collect()
+        let of = self.neighbours.iter().filter(|(of, _)| *of == visit);
+        of.flat_map(|(_, report)| report.latencies_within(spans)).collect()
     }
 
     fn lost(&self, phase: Phase) -> usize {
         let others: Vec<_> =
             self.spans.iter().filter(|(other, _)| **other != phase).flat_map(|(_, spans)| spans.clone()).collect();
-        self.neighbours.iter().map(|report| report.lost_outside(&others)).sum()
+        self.neighbours.iter().map(|(_, report)| report.lost_outside(&others)).sum()
     }
 }

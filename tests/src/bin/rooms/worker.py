@@ -41,6 +41,13 @@ def burn():
 
 TROUBLES = {b"/eat": eat, b"/breed": breed, b"/scatter": scatter, b"/burn": burn}
 
+# An honest page: some milliseconds of the processor.
+def compute():
+    total = 0
+    for number in range(20000):
+        total += number
+    return total
+
 def begin(trouble):
     leader = os.fork()
     if leader == 0:
@@ -62,6 +69,8 @@ while True:
     try:
         line = peer.recv(65536).split(b" ")
         path = line[1] if len(line) > 1 else b""
+        if path == b"/compute":
+            compute()
         body = b"%d" % begin(TROUBLES[path]) if path in TROUBLES else b"ok"
         peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
     except OSError:
