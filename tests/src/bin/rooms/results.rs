@@ -57,7 +57,7 @@ impl Results {
         say(&format!("Latencies in ms, p99 to that of quiet rounds. Linux {}", kernel.trim()));
         say("");
         let columns =
-            ["kept", "new", "computed"].map(|name| format!("{name:>9}{:>8}{:>8}{:>6}", "p99", "p99.9", "ratio"));
+            ["kept", "new", "computed"].map(|name| format!("{name:>9}{:>9}{:>9}{:>7}", "p99", "p99.9", "ratio"));
         say(&format!("{:<22}{:>6}{:>5}{}", "", "sent", "lost", columns.concat()));
     }
 
@@ -109,7 +109,7 @@ impl Results {
             sent += all.len();
             let [median, p99, p999] = [0.5, 0.99, 0.999].map(|share| share_of(all.clone(), share).as_secs_f64() * 1e3);
             let ratio = p99 / (share_of(self.latencies(Phase::Quiet, visit), 0.99).as_secs_f64() * 1e3);
-            format!("{median:>9.2}{p99:>8.2}{p999:>8.2}{ratio:>6.2}")
+            format!("{median:>9.1}{p99:>9.1}{p999:>9.1}{ratio:>7.2}")
         });
         say(&format!("  {what:<20}{sent:>6}{:>5}{}  {fate}", self.lost(phase), columns.concat()));
     }
@@ -120,9 +120,10 @@ impl Results {
         of.flat_map(|(_, report)| report.latencies_within(spans)).collect()
     }
 
+    /// Lost while it lasted. What was lost between the rounds is in its report alone.
     fn lost(&self, phase: Phase) -> usize {
-        let others: Vec<_> =
-            self.spans.iter().filter(|(other, _)| **other != phase).flat_map(|(_, spans)| spans.clone()).collect();
-        self.neighbours.iter().map(|(_, report)| report.lost_outside(&others)).sum()
+        let spans = self.spans.get(&phase).map_or(&[][..], Vec::as_slice);
+        let of = |report: &Report| report.lost() as usize - report.lost_outside(spans);
+        self.neighbours.iter().map(|(_, report)| of(report)).sum()
     }
 }
