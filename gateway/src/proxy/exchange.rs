@@ -83,8 +83,8 @@ pub trait Forward: 'static {
     /// Whose host this is and how many connections one address may have to it, where the tenant has a limit of its own.
     fn connections(&self, host: &Host) -> Option<(Arc<str>, u32)>;
 
-    /// Whether this host is some tenant's: decides whether a handshake is answered.
-    fn knows(&self, host: &Host) -> bool;
+    /// The tenant whose host this is.
+    fn owner(&self, host: &Host) -> Option<Arc<str>>;
 }
 
 /// A body's failure, on either side.

@@ -13,6 +13,7 @@ use super::{
     events, h1, h2, redirect,
     shield::Shield,
     tls,
+    turns::Whose,
     watch::{Watch, Watched},
 };
 use crate::{
@@ -129,7 +130,8 @@ async fn serve<F: Forward>(
     watch.set_linger();
     let admit = |sni: &Host, shield: &mut Shield| join_crowd(&core, sni, shield, &watch);
     let socket = shield.as_raw_fd();
-    let Some(opened) = tls::open(shield, &core.shared, &core.turns, admit).await else { return };
+    let whose = |sni: &Host| Whose(core.forward.owner(sni));
+    let Some(opened) = tls::open(shield, &core.shared, &core.turns, whose, admit).await else { return };
     let tls::Opened { stream, sni, protocol } = opened;
     let draining = Cell::new(core.draining.get());
     let socket = (protocol == Protocol::H1).then_some(socket);

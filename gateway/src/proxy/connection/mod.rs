@@ -1,8 +1,8 @@
 //! From accept to an admitted request, and the answers back: TLS, framing, deadlines, floods.
 //!
-//! `accept` takes a socket into the `census` and wraps it in a `shield`; `tls` opens it for one name, in its `turns` and by the `policy`; then `h1` (hyper
-//! behind the `guard`) or `h2` (behind `frames`) hands each request to [`Forward`]. One `sweep` per core keeps every
-//! deadline, looking at each connection's `watch`.
+//! `accept` takes a socket into the `census` and wraps it in a `shield`; `tls` opens it for one name, in its `turns` and by
+//! the `policy`; then `h1` (hyper behind the `guard`) or `h2` (behind `frames`) hands each request to [`Forward`]. One
+//! `sweep` per core keeps every deadline, looking at each connection's `watch`.
 
 mod accept;
 mod admission;

@@ -13,7 +13,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use super::{Shared, challenges, issuers, policy, turns::Turns};
+use super::{
+    Shared, challenges, issuers, policy,
+    turns::{Turns, Whose},
+};
 use crate::{
     model::{Certificate, CertificateSet, Host},
     proxy::exchange::Protocol,
@@ -137,11 +140,12 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// The handshake. `None`: it failed, or the name is nobody's; the client has been told by an alert, and has seen no certificate.
 /// Or it was an authority's, which wanted no more than the handshake; or `admit`, asked for its name's sake before anything
-/// costly is done, did not let it in.
+/// costly is done, did not let it in. What is costly is done by turns, which go round by `whose` the name is.
 pub(super) async fn open<S>(
     io: S,
     shared: &Shared,
     turns: &Rc<Turns>,
+    whose: impl FnOnce(&Host) -> Whose,
     admit: impl FnOnce(&Host, &mut S) -> bool,
 ) -> Option<Opened<S>>
 where
@@ -164,12 +168,9 @@ where
     if !validator && !admit(&sni, &mut start.io) {
         return None;
     }
-    let turn = turns.take(&sni).await;
-    let config = if validator { &shared.tls.validators } else { &shared.tls.visitors };
-    // The dear part is done in here, before anything is awaited.
-    let handshake = start.into_stream(Arc::clone(config));
-    turn.pass_on();
-    let mut stream = handshake.await.ok()?;
+    let config = Arc::clone(if validator { &shared.tls.validators } else { &shared.tls.visitors });
+    let whose = whose(&sni);
+    let mut stream = turns.drive(&whose, async { start.into_stream(config).await }).await.ok()?;
     if validator {
         // RFC 8737 §3: closed at once, and nothing is exchanged.
         let _closed = stream.shutdown().await;

@@ -1,14 +1,14 @@
 //! Handshakes of one core take turns.
 //!
 //! What is dear of a handshake, the key exchange and the signature, is done in one piece. Between two such pieces this core
-//! looks at everything else that is ready, and the names that clients want take turns: a flood of handshakes for one company
-//! waits behind itself, and neither its neighbours' requests nor their handshakes wait behind the flood.
+//! looks at everything else that is ready, and companies take turns: a flood of handshakes for one waits behind itself, and
+//! neither its neighbours' requests nor their handshakes wait behind the flood.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
 use tokio::{sync::oneshot, task};
 
-use crate::{model::Host, proxy::line::Line};
+use crate::proxy::line::Line;
 
 /// One core's turns.
 #[derive(Debug, Default)]
@@ -17,24 +17,43 @@ pub(super) struct Turns(RefCell<State>);
 #[derive(Debug, Default)]
 struct State {
     taken: bool,
-    line: Line<Host, oneshot::Sender<Turn>>,
+    line: Line<Whose, oneshot::Sender<Turn>>,
 }
+
+/// The tenant for whom a handshake is. Names that are nobody's, of which a client can invent as many as it likes, take turns as
+/// one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Whose(pub(super) Option<Arc<str>>);
 
 /// The turn of one handshake. Dropped, it is the next one's at once.
 #[derive(Debug)]
-pub(super) struct Turn(Rc<Turns>);
+struct Turn(Rc<Turns>);
 
 /// A place in the line; dropping it leaves it.
 struct Place<'a> {
     turns: &'a Turns,
-    name: &'a Host,
+    whose: &'a Whose,
     number: u64,
 }
 
 impl Turns {
-    /// A turn for a handshake that is for this name. Cancel safe. Nobody is refused: the census bounds how many wait, and
-    /// the deadline of a handshake for how long.
-    pub(super) async fn take(self: &Rc<Self>, name: &Host) -> Turn {
+    /// Drives a handshake to its end, and has a turn for each of its steps: where the client is asked for another hello
+    /// (RFC 8446 §4.1.4), and before TLS 1.3, the dear part is not in the first. Cancel safe. Nobody is refused: the census
+    /// bounds how many wait, and the deadline of a handshake for how long.
+    pub(super) async fn drive<T>(self: &Rc<Self>, whose: &Whose, handshake: impl Future<Output = T>) -> T {
+        let mut handshake = pin!(handshake);
+        loop {
+            let turn = self.take(whose).await;
+            let step = poll_fn(|context| Poll::Ready(handshake.as_mut().poll(context))).await;
+            turn.pass_on();
+            if let Poll::Ready(done) = step {
+                return done;
+            }
+            woken().await;
+        }
+    }
+
+    async fn take(self: &Rc<Self>, whose: &Whose) -> Turn {
         loop {
             let (sender, turn) = oneshot::channel();
             let number = {
@@ -43,9 +62,9 @@ impl Turns {
                     state.taken = true;
                     return Turn(Rc::clone(self));
                 }
-                state.line.push(name, sender)
+                state.line.push(whose, sender)
             };
-            let _place = Place { turns: self, name, number };
+            let _place = Place { turns: self, whose, number };
             if let Ok(turn) = turn.await {
                 return turn;
             }
@@ -53,9 +72,15 @@ impl Turns {
     }
 }
 
+/// Ends when this task is woken again, by whatever it has been left with.
+async fn woken() {
+    let mut asleep = true;
+    poll_fn(|_| if std::mem::take(&mut asleep) { Poll::Pending } else { Poll::Ready(()) }).await;
+}
+
 impl Turn {
     /// Passes it on as soon as this core has looked at all that is ready now.
-    pub(super) fn pass_on(self) {
+    fn pass_on(self) {
         task::spawn_local(async move {
             // What yields is woken once the runtime has asked the kernel for news.
             task::yield_now().await;
@@ -81,7 +106,7 @@ impl Drop for Turn {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let left = self.turns.0.borrow_mut().line.remove(self.name, self.number);
+        let left = self.turns.0.borrow_mut().line.remove(self.whose, self.number);
         drop(left);
     }
 }
@@ -102,28 +127,57 @@ mod tests {
         LocalSet::new().block_on(&runtime, test);
     }
 
-    /// A handshake that says when it had its turn.
-    fn handshake(turns: &Rc<Turns>, name: &str, word: &'static str, said: &Said) -> task::JoinHandle<()> {
-        let (turns, name, said) = (Rc::clone(turns), name.parse::<Host>().unwrap(), Rc::clone(said));
+    fn whose(name: &str) -> Whose {
+        Whose(Some(name.into()))
+    }
+
+    /// A handshake of so many steps that says when each had its turn.
+    fn handshake(turns: &Rc<Turns>, name: &str, words: &'static [&'static str], said: &Said) -> task::JoinHandle<()> {
+        let (turns, whose, said) = (Rc::clone(turns), whose(name), Rc::clone(said));
+        let mut words = words.iter();
         task::spawn_local(async move {
-            let turn = turns.take(&name).await;
-            said.borrow_mut().push(word);
-            turn.pass_on();
+            let steps = poll_fn(|context| {
+                let last = words.len() == 1;
+                said.borrow_mut().extend(words.next());
+                if last {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            });
+            turns.drive(&whose, steps).await;
         })
     }
 
     #[test]
-    fn names_take_turns() {
+    fn companies_take_turns() {
         run(async {
             let (turns, said) = (Rc::new(Turns::default()), Said::default());
-            let flood = ["a1", "a2", "a3", "a4"].map(|word| handshake(&turns, "a.test", word, &said));
-            let others = [("b.test", "b1"), ("c.test", "c1")].map(|(name, word)| handshake(&turns, name, word, &said));
+            let flood = [&["a1"], &["a2"], &["a3"], &["a4"]].map(|word| handshake(&turns, "a", word, &said));
+            let others = [("b", &["b1"]), ("c", &["c1"])].map(|(name, word)| handshake(&turns, name, word, &said));
             for task in flood.into_iter().chain(others) {
                 task.await.unwrap();
             }
             assert_eq!(*said.borrow(), ["a1", "a2", "b1", "c1", "a3", "a4"]);
             // The last one passes it on to nobody.
-            turns.take(&"a.test".parse().unwrap()).await.pass_on();
+            turns.drive(&whose("a"), async {}).await;
+        });
+    }
+
+    #[test]
+    fn each_step_has_its_turn() {
+        run(async {
+            let (turns, said) = (Rc::new(Turns::default()), Said::default());
+            let steps: [&[&str]; 3] = [&["a1", "a1 again"], &["a2", "a2 again"], &["a3", "a3 again"]];
+            let flood = steps.map(|words| handshake(&turns, "a", words, &said));
+            let other = handshake(&turns, "b", &["b1", "b1 again"], &said);
+            for task in flood.into_iter().chain([other]) {
+                task.await.unwrap();
+            }
+            let said = said.borrow();
+            let place = |word| said.iter().position(|it| *it == word).unwrap();
+            assert_eq!(said.len(), 8);
+            assert!(place("b1 again") <= 5, "{said:?}");
         });
     }
 
@@ -142,7 +196,7 @@ mod tests {
                 })
             };
             task::yield_now().await;
-            let handshakes = ["a1", "a2", "a3"].map(|word| handshake(&turns, "a.test", word, &said));
+            let handshakes = [&["a1"], &["a2"], &["a3"]].map(|word| handshake(&turns, "a", word, &said));
             far.write_all(b"x").unwrap();
             for task in handshakes {
                 task.await.unwrap();
@@ -156,8 +210,8 @@ mod tests {
     fn who_leaves_the_line_keeps_nobody_waiting() {
         run(async {
             let (turns, said) = (Rc::new(Turns::default()), Said::default());
-            let held = turns.take(&"a.test".parse().unwrap()).await;
-            let [gone, stays] = ["gone", "stays"].map(|word| handshake(&turns, "a.test", word, &said));
+            let held = turns.take(&whose("a")).await;
+            let [gone, stays] = [&["gone"], &["stays"]].map(|word| handshake(&turns, "a", word, &said));
             task::yield_now().await;
             gone.abort();
             assert!(gone.await.unwrap_err().is_cancelled());
@@ -166,8 +220,8 @@ mod tests {
             assert_eq!(*said.borrow(), ["stays"]);
 
             // One that leaves when its turn is on its way gives it to the next.
-            let held = turns.take(&"a.test".parse().unwrap()).await;
-            let [gone, stays] = ["gone", "stays"].map(|word| handshake(&turns, "a.test", word, &said));
+            let held = turns.take(&whose("a")).await;
+            let [gone, stays] = [&["gone"], &["stays"]].map(|word| handshake(&turns, "a", word, &said));
             task::yield_now().await;
             drop(held);
             gone.abort();

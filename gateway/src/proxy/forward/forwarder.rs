@@ -146,8 +146,8 @@ impl Forward for Forwarder {
         })
     }
 
-    fn knows(&self, host: &Host) -> bool {
-        self.0.reader.with(|table| table.tenant(host).is_some())
+    fn owner(&self, host: &Host) -> Option<Arc<str>> {
+        self.0.reader.with(|table| table.tenant(host).map(|tenant| Arc::clone(&tenant.name)))
     }
 }
 
