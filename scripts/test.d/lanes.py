@@ -41,8 +41,10 @@ class Run:
     """All lanes: what is to be run yet, what runs, and what has failed."""
 
     def __init__(self, waiting):
-        self.waiting, self.running, self.failed = collections.deque(waiting), set(), []
-        self.lock = threading.Lock()
+        self.waiting, self.running, self.failed = collections.deque(waiting), {}, []
+        self.ended, self.stopping = 0, False
+        # Held in the handler of a signal too, which may come while this very thread holds it.
+        self.lock = threading.RLock()
 
     def lane(self):
         while True:
@@ -50,24 +52,32 @@ class Run:
                 if not self.waiting:
                     return
                 program = self.waiting.popleft()
-            self.one(program)
+            try:
+                self.one(program)
+            except Exception as error:
+                with self.lock:
+                    self.failed.append(f"{program.title}: {error}")
 
     def one(self, program):
         begun = time.monotonic()
         with tempfile.TemporaryFile() as said:
-            child = subprocess.Popen(
-                program.command, cwd=program.folder, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
-            )
             with self.lock:
-                self.running.add(child)
+                if self.stopping:
+                    return
+                print(f"     Started {program.title}", flush=True)
+                child = subprocess.Popen(
+                    program.command, cwd=program.folder, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+                )
+                self.running[child] = program
             status = child.wait()
             said.seek(0)
             with self.lock:
-                self.running.discard(child)
+                del self.running[child]
+                self.ended += 1
                 print(f"\n     Running {program.title}: {time.monotonic() - begun:.1f} s", flush=True)
                 sys.stdout.buffer.write(said.read())
                 if status != 0:
-                    how = f"exit status {status}" if status > 0 else signal.Signals(-status).name
+                    how = f"exit status {status}" if status > 0 else f"signal {-status}"
                     self.failed.append(f"{program.title}: {how}")
                     print(f"{program.title} has failed: {how}")
                 sys.stdout.flush()
@@ -75,9 +85,10 @@ class Run:
     def stop(self, *_):
         """The lanes end with what runs in them. What a test has started ends with the test."""
         with self.lock:
+            self.stopping = True
             self.waiting.clear()
-            self.failed.append("it was told to stop")
-            for child in self.running:
+            for child, program in self.running.items():
+                self.failed.append(f"{program.title}: it was told to stop")
                 child.terminate()
 
 
@@ -85,8 +96,11 @@ def main():
     found = sorted(programs(sys.stdin), key=Program.place)
     if len(found) < 2:
         sys.exit("cargo has built no test program")
+    lanes = int(sys.argv[1])
+    if lanes < 1:
+        sys.exit("there is no lane to run them in")
     run = Run(found)
-    threads = [threading.Thread(target=run.lane) for _ in range(int(sys.argv[1]))]
+    threads = [threading.Thread(target=run.lane) for _ in range(lanes)]
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, run.stop)
     for thread in threads:
@@ -95,7 +109,9 @@ def main():
         thread.join()
     for failed in run.failed:
         print(f"failed: {failed}")
-    return 1 if run.failed else 0
+    if run.ended < len(found):
+        print(f"{len(found) - run.ended} of {len(found)} test programs did not run to their end")
+    return 1 if run.failed or run.ended < len(found) else 0
 
 
 if __name__ == "__main__":
