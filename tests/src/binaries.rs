@@ -58,6 +58,13 @@ mod tests {
         for path in ["gateway/src/main.rs", "tests/src/bin"] {
             assert!(!tested(&workspace().join(path)), "{path}: nobody runs it, test = false is in Cargo.toml");
         }
+        for manifest in ["gateway/Cargo.toml", "tests/Cargo.toml"] {
+            let text = std::fs::read_to_string(workspace().join(manifest)).expect("a manifest");
+            let programs = text.split("[[").filter_map(|part| part.strip_prefix("bin]]"));
+            for program in programs {
+                assert!(program.contains("test = false"), "{manifest}: built for tests that it has not:{program}");
+            }
+        }
         assert!(tested(&workspace().join("tests/src/binaries.rs")), "and this one is seen");
     }
 }

@@ -84,11 +84,11 @@ async fn uploads_are_kept_until_the_folder_is_full_and_again_once_there_is_room(
     fill(&acme, 0..14).await;
     let entry = counted(&landlord, "a warning", |storage| storage.state == "warn");
     assert!(entry.reason.contains("% full"), "{entry:?}");
-    assert!(told("warn").await["used"].as_i64() >= Some(7 * MIB));
+    assert!(told("warn").await["used"].as_i64() >= Some(8 * MIB * 8 / 10), "80 % or more");
     eventually("the warning is in the log", || said(&landlord, "warn").then_some(()));
 
     // One who is warned is served as ever.
-    fill(&acme, 14..17).await;
+    fill(&acme, 14..16).await;
     let entry = counted(&landlord, "it is full", |storage| storage.state == "full");
     assert!(entry.reason.contains("507") && entry.state == "running", "{entry:?}");
     assert!(told("full").await["used"].as_i64() >= Some(8 * MIB));
@@ -114,7 +114,7 @@ async fn uploads_are_kept_until_the_folder_is_full_and_again_once_there_is_room(
     });
 
     // Reading goes on, and so does whoever is beside it.
-    for nth in [0, 16] {
+    for nth in [0, 15] {
         let kept = acme.get(&format!("/files/{nth}")).await.expect("an answer");
         assert_eq!((kept.status, kept.text()), (200, UPLOAD.to_string()));
     }
@@ -122,11 +122,11 @@ async fn uploads_are_kept_until_the_folder_is_full_and_again_once_there_is_room(
     assert_eq!(h2.get("/").await.expect("an answer").status, 200);
     fill(&beta, 0..3).await;
 
-    // It tidies up, and nobody has to be told: the next count is not asked for.
+    // It tidies up, and nobody has to be told: the next count is not asked for. One may fall into the middle of it.
     for nth in 0..14 {
         assert_eq!(acme.request("DELETE", &format!("/files/{nth}"), &[], b"").await.expect("an answer").status, 200);
     }
-    assert!(told("ok").await["used"].as_i64() < Some(2 * MIB));
+    assert!(told("ok").await["used"].as_i64() < Some(8 * MIB));
     eventually_async("its uploads are kept again", async || {
         (upload(&acme, By::Length, "again").await.status == 200).then_some(())
     })

@@ -1,8 +1,8 @@
 //! A tenant's worker that tries whatever it should not be able to do, one thing a request.
 //!
 //! `GET /attacks` lists them: name, and the walls of which each alone stops it. `GET /attack/NAME?KEY=VALUE…` tries one and tells
-//! how it was refused, or `SUCCEEDED`; `/tidy` gives back what was kept. Nothing is tried that would hurt the machine if it did succeed: signals are SIGCONT, and
-//! whatever is used up is bounded here as well.
+//! how it was refused, or `SUCCEEDED`; `/tidy` gives back what was kept. Nothing is tried that would hurt the machine if it
+//! did succeed: signals are SIGCONT, and whatever is used up is bounded here as well.
 
 mod calls;
 mod files;

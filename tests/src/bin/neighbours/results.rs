@@ -35,9 +35,9 @@ pub(crate) fn explain(rate: u32, rounds: u32, seconds: u64) {
     let (flood, burst) = (rate * TIMES, rate * BURST);
     println!(
         "{rounds} rounds of {seconds} s each: quiet, flooded, flooded with a worker that takes 200 ms, flooded with \
-         {CONNECTIONS} connections a second. The flood is {flood} requests a second;\nits company may have {rate} ({burst} at once), {CONCURRENT} at work. Neighbours \
-         have no limit. Latencies of neighbours, ms;\ntheir p99 also by how they come: on a connection that is kept, by HTTP/2, \
-         on a new connection.\n"
+         {CONNECTIONS} connections a second.\nThe flood is {flood} requests a second; its company may have {rate} ({burst} at \
+         once), {CONCURRENT} at work. Neighbours have no limit.\nLatencies of neighbours, ms; their p99 also by how they \
+         come: on a connection that is kept, by HTTP/2, on a new one.\n"
     );
     println!(
         "{:<44}{:>8}{:>6}{:>8}{:>8}{:>8}{:>10}{:>8}{:>8}{:>8}  the flood: sent, 200, 429, other, no answer",
