@@ -145,7 +145,7 @@ pub(super) async fn open<S>(
     io: S,
     shared: &Shared,
     turns: &Rc<Turns>,
-    whose: impl FnOnce(&Host) -> Whose,
+    whose: impl Fn(&Host) -> Whose,
     admit: impl FnOnce(&Host, &mut S) -> bool,
 ) -> Option<Opened<S>>
 where
@@ -169,8 +169,7 @@ where
         return None;
     }
     let config = Arc::clone(if validator { &shared.tls.validators } else { &shared.tls.visitors });
-    let whose = whose(&sni);
-    let mut stream = turns.drive(&whose, async { start.into_stream(config).await }).await.ok()?;
+    let mut stream = turns.drive(|| whose(&sni), async { start.into_stream(config).await }).await.ok()?;
     if validator {
         // RFC 8737 §3: closed at once, and nothing is exchanged.
         let _closed = stream.shutdown().await;

@@ -32,18 +32,18 @@ struct Turn(Rc<Turns>);
 /// A place in the line; dropping it leaves it.
 struct Place<'a> {
     turns: &'a Turns,
-    whose: &'a Whose,
+    whose: Whose,
     number: u64,
 }
 
 impl Turns {
     /// Drives a handshake to its end, and has a turn for each of its steps: where the client is asked for another hello
     /// (RFC 8446 §4.1.4), and before TLS 1.3, the dear part is not in the first. Cancel safe. Nobody is refused: the census
-    /// bounds how many wait, and the deadline of a handshake for how long.
-    pub(super) async fn drive<T>(self: &Rc<Self>, whose: &Whose, handshake: impl Future<Output = T>) -> T {
+    /// bounds how many wait, and the deadline of a handshake for how long. `whose` it is is asked only of one that waits.
+    pub(super) async fn drive<T>(self: &Rc<Self>, whose: impl Fn() -> Whose, handshake: impl Future<Output = T>) -> T {
         let mut handshake = pin!(handshake);
         loop {
-            let turn = self.take(whose).await;
+            let turn = self.take(&whose).await;
             let step = poll_fn(|context| Poll::Ready(handshake.as_mut().poll(context))).await;
             turn.pass_on();
             if let Poll::Ready(done) = step {
@@ -53,17 +53,14 @@ impl Turns {
         }
     }
 
-    async fn take(self: &Rc<Self>, whose: &Whose) -> Turn {
+    async fn take(self: &Rc<Self>, whose: impl Fn() -> Whose) -> Turn {
         loop {
+            if !std::mem::replace(&mut self.0.borrow_mut().taken, true) {
+                return Turn(Rc::clone(self));
+            }
             let (sender, turn) = oneshot::channel();
-            let number = {
-                let mut state = self.0.borrow_mut();
-                if !state.taken {
-                    state.taken = true;
-                    return Turn(Rc::clone(self));
-                }
-                state.line.push(whose, sender)
-            };
+            let whose = whose();
+            let number = self.0.borrow_mut().line.push(&whose, sender);
             let _place = Place { turns: self, whose, number };
             if let Ok(turn) = turn.await {
                 return turn;
@@ -106,7 +103,7 @@ impl Drop for Turn {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let left = self.turns.0.borrow_mut().line.remove(self.whose, self.number);
+        let left = self.turns.0.borrow_mut().line.remove(&self.whose, self.number);
         drop(left);
     }
 }
@@ -145,7 +142,7 @@ mod tests {
                 context.waker().wake_by_ref();
                 Poll::Pending
             });
-            turns.drive(&whose, steps).await;
+            turns.drive(|| whose.clone(), steps).await;
         })
     }
 
@@ -160,7 +157,7 @@ mod tests {
             }
             assert_eq!(*said.borrow(), ["a1", "a2", "b1", "c1", "a3", "a4"]);
             // The last one passes it on to nobody.
-            turns.drive(&whose("a"), async {}).await;
+            turns.drive(|| whose("a"), async {}).await;
         });
     }
 
@@ -210,7 +207,7 @@ mod tests {
     fn who_leaves_the_line_keeps_nobody_waiting() {
         run(async {
             let (turns, said) = (Rc::new(Turns::default()), Said::default());
-            let held = turns.take(&whose("a")).await;
+            let held = turns.take(|| whose("a")).await;
             let [gone, stays] = [&["gone"], &["stays"]].map(|word| handshake(&turns, "a", word, &said));
             task::yield_now().await;
             gone.abort();
@@ -220,7 +217,7 @@ mod tests {
             assert_eq!(*said.borrow(), ["stays"]);
 
             // One that leaves when its turn is on its way gives it to the next.
-            let held = turns.take(&whose("a")).await;
+            let held = turns.take(|| whose("a")).await;
             let [gone, stays] = [&["gone"], &["stays"]].map(|word| handshake(&turns, "a", word, &said));
             task::yield_now().await;
             drop(held);
